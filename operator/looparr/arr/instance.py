@@ -1,0 +1,280 @@
+"""One ArrInstance: its body runs the phases of a turn, one after the other, data flowing one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+from looparr.api.spec import Mode
+from looparr.arr.act import ONE_ONLY, Actor
+from looparr.arr.fetch import Fetcher, Observation
+from looparr.arr.history import download_ids
+from looparr.arr.ledger import Ledger
+from looparr.arr.limits import DAY, Charge, cooled_down
+from looparr.arr.links import Links
+from looparr.arr.memory import Memory
+from looparr.arr.plan import Plan, Situation, decide, uncharged
+from looparr.arr.recall import recall
+from looparr.arr.record import message, notes, status_block
+from looparr.arr.report import held_back
+from looparr.arr.rules import Rule, effective_rules
+from looparr.arr.send import Right
+from looparr.arr.sight import Fresh, look_up, of_another
+from looparr.arr.spec import ArrSpec
+from looparr.arr.standing import Standing, offline, standing, update_brake
+from looparr.arr.surroundings import Surroundings
+from looparr.arr.survey import Survey, Surveyor, removals
+from looparr.arr.tracked import Tracked
+from looparr.engine.types import Event, Fenced, Outcome, Subject, Turn
+from looparr.errors import Blocked, LoopError, Permanent
+from looparr.store.store import STORE_UNAVAILABLE
+
+LOOK_UPS = 20
+SOON = 1.0
+COMMIT_EVERY = 60.0
+
+
+class Instance:
+    """The body of one ArrInstance: fetch, classify, health, act, record."""
+
+    def __init__(self, subject: Subject, around: Surroundings) -> None:
+        self.uid = subject.ref.uid
+        self.spec = cast("ArrSpec", subject.spec)
+        self.around = around
+        self.rules: tuple[Rule, ...] = effective_rules(self.spec)
+        self.links = Links(subject.ref.namespace, self.spec, around)
+        self.fetcher = Fetcher(self.links, self.spec)
+        self.memory: Memory | None = None
+        self.everything = True
+        self._committed = 0.0
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self.around.clock.wall().timestamp()
+
+    async def close(self, *, deleted: bool) -> None:
+        """Let go of connections and claims; a deleted object's memory goes, too."""
+        self.around.registry.release(self.uid)
+        await self.links.close()
+        if deleted:
+            await self.around.store.forget(self.uid)
+
+    async def run(self, turn: Turn) -> Outcome:
+        """Do one turn. What was really done is recorded and reported even when the turn fails or is cut short."""
+        try:
+            return await self._run(turn)
+        except (Fenced, LoopError) as error:
+            if getattr(error, "reason", "") == STORE_UNAVAILABLE:
+                self.memory = None
+            raise
+        except BaseException:
+            # Cut short anywhere: the store knows what was begun and what was sent, this memory may not.
+            self.memory = None
+            raise
+
+    async def _run(self, turn: Turn) -> Outcome:
+        memory = await self._remembered(turn)
+        observation = await self._fetch(turn)
+        survey, unread = await self._survey(turn, memory, observation)
+        holds = standing(memory, observation, self.spec, self.now())
+        ledger = Ledger(memory, observation, self.now, self.around.acted)
+        failure = await self._act(turn, observation, survey, holds, ledger) or unread
+        outcome = await self._record(memory, observation, holds, ledger.events)
+        if failure is not None:
+            turn.report(outcome)
+            raise failure
+        return outcome
+
+    async def _remembered(self, turn: Turn) -> Memory:
+        """Give the memory; load it in the first turn, and after one that left it in doubt."""
+        if self.memory is None:
+            self.everything = True
+            self.memory = await recall(self.around.store, turn, self.spec, self.rules, self.now())
+        return self.memory
+
+    async def _fetch(self, turn: Turn) -> Observation:
+        """Phase 1. A refused key or password makes the next turn read the Secrets anew."""
+        if turn.triggered:
+            self.links.retry_logins()
+        try:
+            if await self.links.open():
+                self.fetcher.forget_settings()
+            await self._claim(turn)
+            return await self.fetcher.fetch(eager=bool(self.memory and self.memory.intents))
+        except LoopError as error:
+            if error.reason in {"Unauthorized", "LoginRefused"}:
+                self.links.distrust()
+            if error.reason == "Unauthorized":
+                self.fetcher.forget_settings()
+            raise
+
+    async def _claim(self, turn: Turn) -> None:
+        """Claim the Arr once it has taken our key: by a URL or a wrong key alone nobody keeps others from theirs."""
+        try:
+            await self.fetcher.prove()
+        except (Blocked, Permanent):
+            self.around.registry.release(self.uid)
+            raise
+        self.around.registry.claim(turn.subject, self.links.marks)
+
+    async def _survey(self, turn: Turn, memory: Memory, observation: Observation) -> tuple[Survey, LoopError | None]:
+        """Phases 2 and 3: classify and examine; look up what only a call can tell, and examine those again.
+
+        Gives the first look-up that failed, too: that torrent stays unsettled, the others go on.
+        """
+        baseline = "baseline" not in memory.values
+        surveyor = Surveyor(
+            spec=self.spec,
+            rules=self.rules,
+            memory=memory,
+            observation=observation,
+            now=self.now(),
+            before=self._observe(memory, observation),
+            edited=memory.values.get("edited") or {},
+            owner_tag=self.around.owner_tag,
+            everything=self.everything,
+            baseline=baseline,
+        )
+        survey = surveyor.look()
+        wanted, survey.wants_facts = survey.wants_facts, []
+        memory.unsettled |= {one.key for _, _, one in wanted}
+        failure: LoopError | None = None
+        for view, torrent, one in wanted[:LOOK_UPS]:
+            if one.key in memory.tracked and not one.facts.known:
+                try:
+                    memory.learn(one, await look_up(view.link.client, torrent))
+                except LoopError as error:
+                    if error.reason not in ONE_ONLY:
+                        raise
+                    failure = failure or error
+                    continue
+                surveyor.examine(view, torrent)
+        self.fetcher.judged(observation)
+        self.everything = False
+        if baseline:
+            memory.put_value("baseline", self.now())
+        if survey.imported:
+            memory.add_total("imported", survey.imported)
+        update_brake(memory, turn.subject.annotations, self.now())
+        return survey, failure
+
+    def _observe(self, memory: Memory, observation: Observation) -> dict[str, float]:
+        """Let the observation clocks move on, each at most two intervals; give their readings before."""
+        before = {name: memory.reading(name) for name in observation.views}
+        for name, view in observation.views.items():
+            last, view.link.observed_at = view.link.observed_at, view.snapshot.at
+            if last is not None and not offline(view.snapshot.connection_status):
+                memory.observe(name, min(max(0.0, view.snapshot.at - last), 2 * self.spec.interval_seconds))
+        return before
+
+    async def _act(
+        self, turn: Turn, observation: Observation, survey: Survey, holds: Standing, ledger: Ledger
+    ) -> LoopError | None:
+        """Phase 4: decide, and carry out what was decided. Idle, it costs nothing. Gives what did not work."""
+        memory = ledger.memory
+        completed = self._to_nudge(memory, survey, holds)
+        if not (survey.cases or memory.intents or completed):
+            return None
+        situation = await self._situation(memory, observation, holds)
+        plan = self._plan(survey, observation, situation)
+        ledger.events += held_back(memory, survey, plan, self.now())
+        if not (plan or memory.intents or completed):
+            return None
+        right = Right(turn, self.around.clock.monotonic)
+        await right.ask()
+        actor = Actor(
+            instance=self.uid,
+            spec=self.spec,
+            memory=memory,
+            store=self.around.store,
+            fetcher=self.fetcher,
+            observation=observation,
+            situation=situation,
+            standing=survey.standing,
+            ledger=ledger,
+            right=right,
+            now=self.now,
+            read_only=self._read_only(holds),
+        )
+        try:
+            for part in (partial(actor.remove, plan.removals), partial(actor.nudge, completed)):
+                try:
+                    await part()
+                except LoopError as error:
+                    if error.reason == STORE_UNAVAILABLE:
+                        raise
+                    actor.failure = actor.failure or error
+        finally:
+            if ledger.events:
+                turn.report(Outcome(events=tuple(ledger.events)))
+        return actor.failure
+
+    def _plan(self, survey: Survey, observation: Observation, situation: Situation) -> Plan:
+        """Decide about the cases whose torrent is the one that the Arr means; the others are held back."""
+        seen = Fresh({}, observation.queue)
+        others = {}
+        for key, case in survey.cases.items():
+            torrent = case.torrent
+            rows = seen.rows(download_ids(torrent.hash, torrent.infohash_v1, torrent.infohash_v2))
+            if reason := of_another(case, rows, observation):
+                others[key] = reason
+        plan = decide((case for key, case in survey.cases.items() if key not in others), situation)
+        return replace(plan, held={**plan.held, **others})
+
+    def _read_only(self, holds: Standing) -> str:
+        """Say why nothing at all may be changed."""
+        if self.spec.mode == Mode.OBSERVE:
+            return "Observe: touches nothing"
+        return f"OwnershipConflict: {holds.conflict}" if holds.conflict else ""
+
+    async def _situation(self, memory: Memory, observation: Observation, holds: Standing) -> Situation:
+        now = self.now()
+        charges: dict[str, Sequence[Charge]] = {}
+        for name, view in observation.views.items():
+            rows = await self.around.store.recent_actions(None, now - DAY, endpoint=view.link.endpoint)
+            sent = [row for row in rows if row.action != "Search"]
+            charges[name] = [Charge(row.at, row.cost, str(row.detail.get("intent") or "")) for row in sent]
+        return Situation(
+            spec=self.spec,
+            now=now,
+            warmup_until=holds.warmup_until,
+            holds=holds.holds,
+            charges=charges,
+            uncharged=uncharged(memory.intents.values(), charges),
+            removed=removals(memory),
+            last_blocklist=memory.values.get("last_blocklist"),
+            busy=frozenset(memory.intents),
+            categories={name: view.categories for name, view in observation.views.items()},
+        )
+
+    def _to_nudge(self, memory: Memory, survey: Survey, holds: Standing) -> list[Tracked]:
+        """Give the completed torrents that the Arr has to be told of; within the cooldown they wait."""
+        waiting = [one for one in survey.completed if not one.nudged]
+        if self._read_only(holds) or not waiting:
+            return []
+        cooldown = self.spec.cooldowns_effective.after_import_seconds
+        return waiting if cooled_down(memory.values.get("last_nudge"), cooldown, self.now()) else []
+
+    async def _record(
+        self, memory: Memory, observation: Observation, holds: Standing, events: Sequence[Event]
+    ) -> Outcome:
+        """Phase 5: commit the memory, then say what is true."""
+        now, store = self.now(), self.around.store
+        memory.sweep(now)
+        news = memory.has_news or now - self._committed > COMMIT_EVERY
+        if news:
+            memory.put_value("sequence", int(memory.values.get("sequence") or 0) + 1)
+        epoch = f"{store.epoch}:{memory.values.get('sequence') or 0}"
+        block = status_block(memory, observation, self.spec, holds, now=now, epoch=epoch)
+        if news:  # after the block: what no status can say is not kept either
+            await store.commit(self.uid, memory.changes())
+            self._committed = now
+        return Outcome(
+            message=message(memory, holds, now=now),
+            block=block,
+            notes=notes(holds, durable=store.durable),
+            events=tuple(events),
+            next_delay=SOON if memory.in_flight else None,
+        )

@@ -1,0 +1,167 @@
+"""`looparr sandbox`: a throw-away Kubernetes to try things on, and the stand-ins that go with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from looparr.errors import SandboxError
+
+if TYPE_CHECKING:
+    from looparr.sandbox.binaries import Found
+    from looparr.sandbox.controlplane import ControlPlane
+    from looparr.sandbox.progress import Progress
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A throw-away Kubernetes, and stand-ins to go with it."
+)
+
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="The sandbox's folder.  [default: $XDG_STATE_HOME/looparr/sandbox]")
+]
+
+
+@app.command()
+def up(
+    level: Annotated[
+        str, typer.Option(help="What to run: controlplane (an API server without nodes).")
+    ] = "controlplane",
+    folder: Folder = None,
+    foreground: Annotated[bool, typer.Option("--foreground", "-f", help="Stay, and end it all with Ctrl-C.")] = False,
+) -> None:
+    """Start a Kubernetes API server; prints the line that points kubectl at it."""
+    from looparr.sandbox import controlplane, files  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    progress = _progress()
+    place = _folder(folder)
+    if not foreground:
+        _announce(controlplane.start(place, level=level, progress=progress), progress)
+        return
+    if files.is_locked(place):
+        raise SandboxError(
+            f"A sandbox is up in {place} already: end it with `looparr sandbox down`, or name another --dir."
+        )
+    with suppress(KeyboardInterrupt):
+        try:
+            _announce(controlplane.start(place, level=level, bind_to_parent=True, progress=progress), progress)
+            threading.Event().wait()
+        finally:
+            controlplane.stop(place)
+
+
+@app.command()
+def down(folder: Folder = None) -> None:
+    """Stop everything that `up` started and remove it."""
+    from looparr.sandbox import controlplane  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    place, progress = _folder(folder), _progress()
+    with progress.working("Stopping the sandbox"):
+        ran = controlplane.stop(place)
+    progress.note(f"The sandbox in {place} is gone" if ran else f"No sandbox was up in {place}")
+
+
+@app.command()
+def kubeconfig(
+    folder: Folder = None,
+    export: Annotated[
+        bool, typer.Option("--export", help='Print it, and a kubectl that fits, as a line for eval "$(...)".')
+    ] = False,
+) -> None:
+    """Print the path of the sandbox's kubeconfig."""
+    from looparr.sandbox import controlplane  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    found = controlplane.read(_folder(folder))
+    typer.echo(_export(found) if export else found.kubeconfig)
+
+
+@app.command()
+def binaries(
+    install: Annotated[bool, typer.Option("--install", help="Get what is missing: build, download, apt-get.")] = False,
+) -> None:
+    """Say where each program of the sandbox comes from; exit code 1 where one is missing."""
+    from looparr.sandbox import binaries as ladder  # noqa: PLC0415 - keeps `looparr --help` quick
+    from looparr.sandbox import qbittorrent  # noqa: PLC0415 - the same
+
+    progress = _progress()
+    finders: list[Callable[[], Found]] = [
+        _finder(name, ladder.resolve, progress, install) for name in ladder.CONTROLPLANE
+    ]
+    finders.append(lambda: qbittorrent.find(os.environ, install=install, progress=progress))
+    missing = []
+    for find in finders:
+        try:
+            found = find()
+        except SandboxError as error:
+            missing.append(str(error))
+        else:
+            typer.echo(f"{found.name:<24} {found.version:<10} {found.rung:<22} {found.path}")
+    if missing:
+        raise SandboxError("\n".join(missing))
+
+
+@app.command()
+def servarr(
+    qbittorrent: Annotated[str, typer.Option(help="URL of the qBittorrent that it uses as download client.")],
+    arr_type: Annotated[str, typer.Option("--type", help="Which Arr it stands in for.")] = "Radarr",
+    port: Annotated[int, typer.Option(help="Loopback port; 0: a free one.", min=0, max=65535)] = 7878,
+    username: Annotated[str, typer.Option(help="qBittorrent's user.")] = "",
+    password: Annotated[str, typer.Option(envvar="LOOPARR_QBITTORRENT_PASSWORD", help="qBittorrent's password.")] = "",
+    api_key: Annotated[str | None, typer.Option(envvar="LOOPARR_SERVARR_KEY", help="A random one by default.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Its library's root folder.  [default: a temporary one]")] = None,
+    refresh: Annotated[float, typer.Option(help="Seconds between its own looks at the client.", min=0.1)] = 60.0,
+) -> None:
+    """Stand in for a Radarr, on loopback, until Ctrl-C; prints its URL and API key."""
+    from looparr.sandbox.servarr import serve  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    serving = serve(
+        arr_type,
+        port,
+        qbittorrent,
+        username=username,
+        password=password,
+        api_key=api_key,
+        root=root,
+        refresh_seconds=refresh,
+    )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serving)
+
+
+def _announce(control_plane: ControlPlane, progress: Progress) -> None:
+    progress.note(f"Kubernetes is ready at {control_plane.server}; a kubectl that fits: {control_plane.kubectl}")
+    typer.echo(_export(control_plane))
+
+
+def _finder(
+    name: str, resolve: Callable[..., dict[str, Found]], progress: Progress, install: bool
+) -> Callable[[], Found]:
+    return lambda: resolve((name,), env=os.environ, progress=progress, may_make=install)[name]
+
+
+def _folder(folder: Path | None) -> Path:
+    from looparr.sandbox.files import state_folder  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    return (folder or state_folder(os.environ)).expanduser().absolute()
+
+
+def _progress() -> Progress:
+    from looparr.sandbox.progress import Terminal  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    return Terminal()
+
+
+def _export(control_plane: ControlPlane) -> str:
+    """Point kubectl at the sandbox, and put one that fits first on PATH."""
+    line = f"export KUBECONFIG={shlex.quote(str(control_plane.kubeconfig))}"
+    if shutil.which("kubectl") == str(control_plane.kubectl):
+        return line
+    return f'{line} PATH={shlex.quote(str(control_plane.kubectl.parent))}:"$PATH"'

@@ -1,0 +1,47 @@
+"""What the engine needs from outside, handed in once: clock, writer, reader, events, slots, bodies, randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from time import monotonic
+
+from looparr.api.meta import Kind, ObjectRef
+from looparr.engine.slots import Slots
+from looparr.engine.types import Build, Clock, EventSink, ObjectReader, StatusWriter
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def wall(self) -> datetime:
+        """Give the time of day, aware, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Give seconds that never jump."""
+        return monotonic()
+
+
+def _unmeasured(ref: ObjectRef, result: str, reason: str, seconds: float) -> None:
+    """Measure nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The engine's surroundings, the same for all loops.
+
+    builds: how each kind makes its body. random: 0..1, for jitter. measured(ref, result, reason, seconds): told of
+    each finished turn (result as in status.history, reason of its error or ""); must not raise.
+    """
+
+    clock: Clock
+    writer: StatusWriter
+    reader: ObjectReader
+    events: EventSink
+    slots: Slots
+    builds: Mapping[Kind, Build]
+    random: Callable[[], float] = field(default_factory=lambda: Random().random)  # noqa: S311 - jitter, no secret
+    measured: Callable[[ObjectRef, str, str, float], None] = _unmeasured

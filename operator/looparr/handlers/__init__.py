@@ -1,0 +1,5 @@
+"""Kopf glue only: watch events poke loops, timers carry turns, the operator starts and stops both.
+
+An exception that leaves a Kopf timer, or a status that Kopf itself fails to patch, ends that loop for ever without a
+word: nothing here raises into Kopf, and nothing is ever put into Kopf's patch.
+"""

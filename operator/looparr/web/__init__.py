@@ -1,0 +1,1 @@
+"""What the process shows over HTTP: probes and metrics for Kubernetes and Prometheus."""

@@ -1,0 +1,201 @@
+"""The look at what changed or is due: what it notes for the brake, what it gives up, and what it may forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from arr_models import HASH, NOW, PUBLIC, event, spec, torrent
+from looparr.arr.absence import GONE_AFTER, forget_history, note_absent
+from looparr.arr.fetch import Observation, View
+from looparr.arr.history import KEPT, History
+from looparr.arr.intents import Act, Intent
+from looparr.arr.links import ClientLink
+from looparr.arr.memory import Memory
+from looparr.arr.rules import effective_rules
+from looparr.arr.spec import ArrSpec
+from looparr.arr.standing import read_brakes, update_brake
+from looparr.arr.states import State
+from looparr.arr.survey import Surveyor
+from looparr.arr.tracked import Key
+from looparr.clients.egress import EgressPolicy
+from looparr.clients.http import Endpoint
+from looparr.clients.qbittorrent.client import QBittorrent
+from looparr.clients.qbittorrent.mirror import Cursor, Mirror, MirrorKey, Snapshot
+from looparr.clients.qbittorrent.wire import Torrent
+from looparr.store.rows import Memory as Stored
+
+URL = "http://qbittorrent:8080"
+SLOW = {"name": "slow", "condition": "EtaExceeded", "when": {"maxEta": "72h"}, "action": "Report"}
+STUCK = {"name": "stuck", "condition": "MetadataStuck", "action": "Report"}
+WATCHING = spec(rules=[SLOW, STUCK], defaultRules="Exclude")
+FINE: dict[str, Any] = {"state": "downloading", "eta": 600}
+BAD: dict[str, dict[str, Any]] = {"EtaExceeded": {"eta": 73 * 3600}, "MetadataStuck": {"state": "metaDL"}}
+COUNT = 8
+
+
+def hashes(count: int) -> list[str]:
+    return [f"{number:040x}" for number in range(1, count + 1)]
+
+
+@dataclass
+class Place:
+    """One client and one Arr whose answers the tests set; everything that looks at them is real."""
+
+    memory: Memory = field(default_factory=lambda: Memory(Stored()))
+    history: History = field(default_factory=History)
+    link: ClientLink = field(init=False)
+    torrents: dict[str, Torrent] = field(default_factory=dict)
+    now: float = NOW
+
+    def __post_init__(self) -> None:
+        mirror = Mirror(QBittorrent(Endpoint(URL), egress=EgressPolicy()))
+        self.link = ClientLink("main", URL, MirrorKey("media", URL), mirror)
+
+    def view(self, removed: Iterable[str] = (), **server: Any) -> View:
+        state = {"connection_status": "connected", **server}
+        snapshot = Snapshot(
+            self.torrents,
+            state,
+            full=False,
+            shrunk=False,
+            shrunk_at=None,
+            at=self.now,
+            server_date=None,
+            skew_seconds=None,
+        )
+        changed, gone = frozenset(self.torrents), frozenset(removed)
+        return View(self.link, snapshot, Cursor(self, 1), changed, gone, frozenset({"radarr"}), frozenset())
+
+    def observation(self, view: View) -> Observation:
+        return Observation(
+            views={"main": view},
+            history=self.history,
+            queue={},
+            touched=frozenset(),
+            roots=(),
+            auto_redownload=(True, True),
+            arr_version="",
+            versions={},
+            skew=None,
+        )
+
+    def look(self, of: ArrSpec = WATCHING, *, baseline: bool = False, everything: bool = False) -> None:
+        """One turn, a minute after the last one."""
+        self.now += 60
+        before = {"main": self.memory.reading("main")}
+        self.memory.observe("main", 60)
+        surveyor = Surveyor(
+            spec=of,
+            rules=effective_rules(of),
+            memory=self.memory,
+            observation=self.observation(self.view()),
+            now=self.now,
+            before=before,
+            edited={},
+            everything=everything,
+            baseline=baseline,
+        )
+        surveyor.look()
+        for one in self.memory.tracked.values():
+            self.memory.learn(one, PUBLIC)
+        update_brake(self.memory, {}, self.now)
+
+    def show(self, count: int = COUNT, **fields: Any) -> None:
+        """Let the client show these torrents, all grabbed by this Arr."""
+        for number, hash_ in enumerate(hashes(count)):
+            known = self.torrents.get(hash_)
+            self.torrents[hash_] = msgspec.structs.replace(known or torrent(hash=hash_), **fields)
+            self.history.merge([event(number + 1, "grabbed", 0, number + 1, name=hash_, releaseSource="Rss")])
+
+    def pulled(self) -> set[str]:
+        return {one.condition for one in read_brakes(self.memory)}
+
+
+def running() -> Place:
+    """A place that has looked at torrents that are all fine."""
+    place = Place()
+    place.show(**FINE)
+    place.look(baseline=True)
+    place.look()
+    return place
+
+
+@pytest.mark.parametrize("condition", BAD)
+def test_many_that_begin_to_match_a_rule_at_once_pull_the_brake_until_they_recover(condition: str) -> None:
+    place = running()
+    place.show(**BAD[condition])
+    place.look()
+    assert place.pulled() == {condition}
+    place.look()
+    assert place.pulled() == {condition}
+    place.show(**FINE)
+    place.look()
+    assert place.pulled() == set()
+
+
+@pytest.mark.parametrize("condition", BAD)
+def test_what_matched_when_we_came_or_since_the_rule_was_written_pulls_nothing(condition: str) -> None:
+    place = Place()
+    place.show(**FINE | BAD[condition])
+    place.look(baseline=True)
+    place.look()
+    assert place.pulled() == set()
+    unwatched = running()
+    nothing = spec(rules=[], defaultRules="Exclude")
+    unwatched.look(nothing)
+    unwatched.show(**BAD[condition])
+    unwatched.look(nothing)
+    unwatched.look(everything=True)
+    assert unwatched.pulled() == set(), "the rule is new, not the trouble"
+
+
+def test_a_torrent_that_is_new_to_us_says_nothing() -> None:
+    place = running()
+    place.torrents = {}
+    place.show(2 * COUNT, **FINE | BAD["MetadataStuck"])
+    fresh = {one: place.torrents[one] for one in hashes(2 * COUNT)[COUNT:]}
+    place.torrents = fresh
+    place.look()
+    place.look()
+    assert place.pulled() == set()
+
+
+class Unwalked(dict[tuple[str, str], Key]):
+    """What may be asked for a key, and must not be gone through."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("all known torrents were gone through")
+
+
+def test_who_left_is_found_without_going_through_all_that_are_known() -> None:
+    place = running()
+    place.link.cursor = Cursor(place, 1)
+    place.memory.current = Unwalked(place.memory.current)
+    gone = hashes(1)
+    del place.torrents[gone[0]]
+    note_absent(place.memory, place.view(removed=gone), NOW, everything=False)
+    for _ in range(GONE_AFTER - 1):
+        note_absent(place.memory, place.view(), NOW, everything=False)
+    left = [one.key.hash for one in place.memory.tracked.values() if one.state is State.GONE_BY_OTHER]
+    assert left == gone
+
+
+def test_history_is_kept_of_what_is_shown_remembered_or_being_removed_and_no_longer_of_the_rest() -> None:
+    place = running()
+    shown, *_ = hashes(COUNT)
+    under_way, forgotten = "e" * 40, HASH
+    place.history.merge([event(90, "grabbed", name=under_way), event(91, "grabbed", name=forgotten)])
+    place.torrents = {shown: place.torrents[shown]}
+    key = Key("main", "d" * 40, 1)
+    place.memory.intents[key] = Intent("i", Act.REPLACE, *key, "A Film", under_way, (1,), "slow", "why", NOW)
+    later = NOW + KEPT.total_seconds() + 1
+    observation = place.observation(place.view())
+    forget_history(place.memory, observation, place.now + 1)
+    assert forgotten in place.history.downloads, "not before an hour has gone by"
+    forget_history(place.memory, observation, later)
+    assert place.history.downloads.keys() == {*hashes(COUNT), under_way}
