@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from looparr.arr.health import Finding
-from looparr.arr.history import Download, Grab
+from looparr.arr.history import Download, Grab, Moment
 from looparr.arr.plan import Case
 from looparr.arr.rules import Facts, Rule, effective_rules
 from looparr.arr.spec import ArrSpec
@@ -84,7 +84,7 @@ def grab(*items: int, **fields: Any) -> Grab:
 
 def download(*items: int, imported: tuple[int, ...] = (), **fields: Any) -> Download:
     """A grab of these items, and an import of those a minute later."""
-    return Download(**{"grab": grab(*items), "imported": dict.fromkeys(imported, after(60)), **fields})
+    return Download(**{"grab": grab(*items), "imported": dict.fromkeys(imported, Moment(after(60), 100)), **fields})
 
 
 def event(id_: int, type_: str, seconds: float = 0.0, *items: int, name: str = HASH, **data: Any) -> HistoryRecord:

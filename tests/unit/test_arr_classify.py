@@ -8,7 +8,7 @@ import pytest
 
 from arr_models import after, download, grab, seeding, torrent
 from looparr.arr.classify import Known, classify, intent_state, is_imported
-from looparr.arr.history import Download
+from looparr.arr.history import Download, Moment
 from looparr.arr.intents import Phase
 from looparr.arr.states import CLIENT_STATES, IN_TROUBLE, TRANSITIONS, Activity, State, client_state
 
@@ -89,7 +89,7 @@ def test_complete_is_what_the_history_says(
 
 
 @pytest.mark.parametrize("word", [*CLIENT_STATES, "unknown"])
-@pytest.mark.parametrize("history", [None, Download(), Download(imported={1: after(1)}, failed=after(2))])
+@pytest.mark.parametrize("history", [None, Download(), Download(imported={1: Moment(after(1), 2)}, failed=after(2))])
 def test_without_a_grab_nothing_is_ours(word: str, history: Download | None) -> None:
     everything = Known(nudged=True, importing=True, guarded=True, goal_met=True)
     assert classify(torrent(state=word), history, everything) is State.UNOWNED
@@ -118,7 +118,7 @@ def test_a_grab_without_items_is_never_imported() -> None:
     nameless = Download(grab=replace(grab(), items=frozenset()))
     assert not is_imported(nameless)
     assert not is_imported(None)
-    assert not is_imported(Download(imported={1: after(1)}))
+    assert not is_imported(Download(imported={1: Moment(after(1), 2)}))
     assert classify(seeding(), nameless, Known(goal_met=True)) is State.COMPLETED
 
 

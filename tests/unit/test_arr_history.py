@@ -80,7 +80,13 @@ def test_an_import_older_than_the_grab_is_none_of_this_grab() -> None:
     first = [event(1, "grabbed", 0, 1), event(2, "downloadFolderImported", 60, 1)]
     assert told(*first).missing_imports() == frozenset()
     assert told(*first, event(3, "grabbed", 3600, 1)).missing_imports() == {1}
-    assert told(event(1, "grabbed", 60, 1), event(2, "downloadFolderImported", 60, 1)).missing_imports() == {1}
+
+
+def test_within_one_second_the_higher_id_came_later() -> None:
+    """The Arr writes whole seconds, and data that is there already is imported in the second of its grab."""
+    grabbed, imported = event(1, "grabbed", 60, 1), event(2, "downloadFolderImported", 60, 1)
+    assert told(imported, grabbed).missing_imports() == frozenset()
+    assert told(event(1, "downloadFolderImported", 60, 1), event(2, "grabbed", 60, 1)).missing_imports() == {1}
 
 
 def test_a_pack_with_one_missing_says_which() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arr_models import NOW, PUBLIC, after, case, download, grab, rule, seeding, spec, torrent
 from looparr.arr.gates import Removed
 from looparr.arr.health import Finding
-from looparr.arr.history import Download
+from looparr.arr.history import Download, Moment
 from looparr.arr.intents import Act, Intent, Phase
 from looparr.arr.limits import Charge
 from looparr.arr.plan import Case, Situation, decide, refusal, uncharged
@@ -89,7 +89,7 @@ NOT_RIPE = replace(RIPE, ripe=False)
         (seeded(torrent=torrent(uploaded=SIZE)), "Stopped"),
         (seeded(torrent=seeding(uploaded=SIZE, state="forcedUP")), "Forced"),
         (seeded(download=download(1, 2, imported=(1,))), "NotImported"),
-        (seeded(download=Download(grab(date=after(120)), imported={1: after(60)})), "NotImported"),
+        (seeded(download=Download(grab(date=after(120)), imported={1: Moment(after(60), 2)})), "NotImported"),
         (seeded(state=State.HELD), "Recovered"),
         (seeded(torrent=seeding(uploaded=SIZE - 1)), "GoalNotMet"),
         (seeded(facts=replace(PUBLIC, private=None)), "Private"),

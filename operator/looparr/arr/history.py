@@ -10,6 +10,7 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from typing import NamedTuple
 
 from looparr.clients.servarr_wire import SERVARR, HistoryRecord
 
@@ -23,6 +24,13 @@ KEPT = timedelta(days=7)
 """Age of its newest event up to which a download is remembered although no torrent bears its id."""
 SWEEP_EVERY = 3600.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Moment(NamedTuple):
+    """When an event happened. The Arr's dates are whole seconds: within one, the later event has the higher id."""
+
+    date: datetime
+    event_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,11 @@ class Grab:
     client: str = ""
 
     @property
+    def moment(self) -> Moment:
+        """When it happened."""
+        return Moment(self.date, self.history_id)
+
+    @property
     def interactive(self) -> bool:
         """Whether a person chose this release, as far as the Arr knows."""
         return self.source == INTERACTIVE
@@ -58,7 +71,7 @@ class Download:
     """Everything the history says of one torrent. imported: by item id. Times are the newest of their kind."""
 
     grab: Grab | None = None
-    imported: Mapping[int, datetime] = field(default_factory=dict)
+    imported: Mapping[int, Moment] = field(default_factory=dict)
     failed: datetime | None = None
     ignored: datetime | None = None
 
@@ -66,8 +79,8 @@ class Download:
         """Items of the grab without an import event newer than the grab; none when there is no grab."""
         if self.grab is None:
             return frozenset()
-        since = self.grab.date
-        return frozenset(item for item in self.grab.items if self.imported.get(item, _NEVER) <= since)
+        since = self.grab.moment
+        return frozenset(item for item in self.grab.items if self.imported.get(item, since) <= since)
 
     def is_ignored(self) -> bool:
         """Whether a person told the Arr to ignore it after it was grabbed: held for ever."""
@@ -155,12 +168,12 @@ def download_ids(hash_: str, infohash_v1: str, infohash_v2: str) -> tuple[str, .
 
 def _told(name: str, events: Collection[HistoryRecord]) -> Download:
     """Read all events of one downloadId."""
-    imported: dict[int, datetime] = {}
+    imported: dict[int, Moment] = {}
     last: dict[str, datetime] = {}
     for event in sorted(events, key=lambda one: (one.date, one.id)):
         last[event.event_type] = event.date
         if event.event_type in IMPORT_EVENTS:
-            imported.update(dict.fromkeys(event.item_ids, event.date))
+            imported.update(dict.fromkeys(event.item_ids, Moment(event.date, event.id)))
     grab = _one_grab([_grab(name, event) for event in events if event.event_type == "grabbed"])
     return Download(grab, imported, last.get("downloadFailed"), last.get("downloadIgnored"))
 
@@ -191,5 +204,5 @@ def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
     return max((moment for moment in (one, other) if moment is not None), default=None)
 
 
-def _newer(known: Mapping[int, datetime], other: Mapping[int, datetime]) -> dict[int, datetime]:
-    return {item: moment for item, moment in other.items() if moment > known.get(item, _NEVER)}
+def _newer(known: Mapping[int, Moment], other: Mapping[int, Moment]) -> dict[int, Moment]:
+    return {item: moment for item, moment in other.items() if item not in known or moment > known[item]}
