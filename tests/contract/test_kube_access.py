@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from client_kit import make_certificate
 from looparr.api.meta import BACKGROUND_LOOP, ObjectRef
 from looparr.clients.egress import EgressPolicy
 from looparr.clients.kube import KubeApi
-from looparr.clients.kube_access import KubeAccess, read_kubeconfig
+from looparr.clients.kube_access import KubeAccess
+from looparr.clients.kube_config import read_kubeconfig
 from looparr.clients.kube_events import QUEUE_LIMIT, KubeEvents
 from looparr.clients.kube_secrets import SecretReader
 from looparr.clients.kube_status import KubeStatusWriter
@@ -136,6 +138,44 @@ def kubeconfig(path: Path, server: str, **user: Any) -> Path:
 @pytest.fixture
 def access(server: ApiServer, tmp_path: Path) -> KubeAccess:
     return KubeAccess.from_kubeconfig(kubeconfig(tmp_path / "config", server.url, token="first"))
+
+
+PLUGIN = """
+import json, os
+from pathlib import Path
+token = Path(__file__).with_name("token").read_text()
+asked = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+print(json.dumps({"apiVersion": asked["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}))
+"""
+
+
+def plugin(folder: Path, server: str, program: str = PLUGIN) -> Path:
+    """A kubeconfig as managed clusters give them: a program prints the token."""
+    (folder / "plugin.py").write_text(program)
+    how = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": [str(folder / "plugin.py")],
+        "interactiveMode": "Never",
+    }
+    return kubeconfig(folder / "config", server, exec=how)
+
+
+async def test_a_credential_plugin_is_asked_at_the_start_and_after_a_401(server: ApiServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first")
+    api = KubeApi(KubeAccess.from_kubeconfig(plugin(tmp_path, server.url)))
+    assert await api.read_object(REF) == {}
+    server.token = "second"
+    (tmp_path / "token").write_text("second")
+    assert await api.read_object(REF) == {}
+    assert server.tokens == ["Bearer first", "Bearer first", "Bearer second"]
+    await api.close()
+
+
+def test_a_credential_plugin_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "https://127.0.0.1:1", "import sys; sys.exit('log in first')")
+    with pytest.raises(SettingsError, match=r"credential plugin of kubeconfig .*config failed: .*log in first"):
+        read_kubeconfig(path)
 
 
 async def test_a_rotated_token_file_is_read_for_every_request(server: ApiServer, tmp_path: Path) -> None:

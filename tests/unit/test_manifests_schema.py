@@ -35,6 +35,7 @@ ALLOWED = {
     "x-kubernetes-validations",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
     "x-kubernetes-preserve-unknown-fields",
 }
 TYPES = {"object", "array", "string", "integer", "boolean"}

@@ -107,8 +107,21 @@ class LoopStatus(Model):
     block: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
     def dump(self) -> dict[str, Any]:
-        """Give the JSON object that is stored: camelCase, no nulls, the type's own fields beside the common ones."""
-        return {**self.block, **self.model_dump(by_alias=True, exclude_none=True, mode="json")}
+        """Give the JSON object that is stored: camelCase, the type's own fields beside the common ones.
+
+        What is not there is left out: nulls, and zeros and texts of `_UNSAID`; the API server pays for every field.
+        """
+        fields = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return {**self.block, **{name: value for name, value in fields.items() if _UNSAID.get(name) != value}}
+
+
+_UNSAID = {
+    "timeoutCount": 0,
+    "consecutiveTimeouts": 0,
+    "backoff": BackoffStatus().model_dump(by_alias=True, exclude_none=True),
+    "message": "",
+}
+"""Fields that are left out at these values; those that `kubectl get` shows are never left out."""
 
 
 _ALIASES: dict[str, str] = {

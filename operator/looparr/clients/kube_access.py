@@ -2,52 +2,40 @@
 
 Credentials rotate: a token file is read again for every request, everything after a 401 or a failure of TLS. Each
 session is new, because Kopf closes the session that met a 401, and one that is shared would take everybody's requests
-with it. A session keeps the certificate that it was made with; `Renewed` makes a new one when that has changed.
+with it. A session keeps the certificate that it was made with; `KubeCalls` makes a new one when that has changed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import socket
 import ssl
 import tempfile
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
-import yaml
 
 from looparr.clients.egress import AddressAndPort, as_api_server
+from looparr.clients.kube_config import ACCOUNT, Credentials, read_kubeconfig, read_pod
 from looparr.errors import SettingsError
 
-C = TypeVar("C")
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 LOG = logging.getLogger(__name__)
 
 RESOLVE_AGAIN, RESOLVE_SOON = 60.0, 1.0
 """Seconds until the API server's name is resolved again; soon: while its address is not known."""
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a pod finds its ServiceAccount."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """One way in, as it was read. At most one of token and token_file; certificate and key are PEM bytes."""
+class Shown(NamedTuple):
+    """What a request shows to the API server: a token, and which of the credentials a connection was made with."""
 
-    server: str
-    ca: bytes | None = None
-    insecure: bool = False
-    token: str | None = None
-    token_file: Path | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
+    token: str | None
+    version: int
 
 
 class KubeAccess:
@@ -137,6 +125,16 @@ class KubeAccess:
             for context in self._contexts:
                 context.load_verify_locations(cadata=fresh.ca.decode())
 
+    def shown(self) -> Shown:
+        """Give what a request shows now."""
+        return Shown(self.token(), self.version)
+
+    def renewed(self, refused: Shown) -> bool:
+        """Read the credentials again, after a 401; tell whether they are others than those that were refused."""
+        if self.shown() == refused:
+            self.reload()
+        return self.shown() != refused
+
     def tls(self) -> ssl.SSLContext | None:
         """Make the TLS context of a new session; None for plain HTTP."""
         context = _context(self._now)
@@ -144,15 +142,22 @@ class KubeAccess:
             self._contexts.add(context)
         return context
 
-    def session(self, *, connections: int = 32, total: float | None = None) -> aiohttp.ClientSession:
-        """Open a session. connections: limit of the pool; total: seconds per request, None for watches."""
+    def session(
+        self, *, connections: int = 32, total: float | None = None, authorized: bool = True
+    ) -> aiohttp.ClientSession:
+        """Open a session. connections: limit of the pool; total: seconds per request, None for watches.
+
+        authorized: it puts the token on every request by itself, and renews it, as somebody else's client needs it.
+        """
         tls = self.tls()
         connector = aiohttp.TCPConnector(limit=connections, ssl=tls if tls is not None else True)
         limits = aiohttp.ClientTimeout(total=total, sock_connect=5)
-        return aiohttp.ClientSession(connector=connector, timeout=limits, middlewares=(self.authorize,))
+        middlewares = (self.authorize,) if authorized else ()
+        return aiohttp.ClientSession(connector=connector, timeout=limits, middlewares=middlewares)
 
     async def authorize(self, request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
         """Put the token on a request; after a 401 read the credentials again and try once more (aiohttp middleware)."""
+        shown = self.shown()
         self._put_token(request)
         try:
             response = await handler(request)
@@ -161,9 +166,7 @@ class KubeAccess:
             raise
         if response.status != 401:  # noqa: PLR2004 - Unauthorized
             return response
-        before = self.token()
-        self.reload()
-        if self.token() == before:
+        if not self.renewed(shown) or self.token() == shown.token:
             return response
         response.close()
         self._put_token(request)
@@ -172,36 +175,6 @@ class KubeAccess:
     def _put_token(self, request: aiohttp.ClientRequest) -> None:
         if token := self.token():
             request.headers["Authorization"] = f"Bearer {token}"
-
-
-class Renewed(Generic[C]):
-    """A client with connections of its own, made anew when the credentials have changed since it was made.
-
-    The one before is closed at the next change, or at the end, so that its calls in flight come to theirs.
-    """
-
-    def __init__(self, access: KubeAccess, make: Callable[[], C], close: Callable[[C], Awaitable[None]]) -> None:
-        self._access = access
-        self._make = make
-        self._close = close
-        self._made: list[C] = []
-        self._version = 0
-
-    async def current(self) -> C:
-        """Give the client of the credentials as they are now."""
-        if not self._made or self._version != self._access.version:
-            self._version = self._access.version
-            self._made.append(self._make())
-            for old in self._made[:-2]:
-                self._made.remove(old)
-                await self._close(old)
-        return self._made[-1]
-
-    async def close(self) -> None:
-        """Close the connections; calls in flight fail."""
-        made, self._made = self._made, []
-        for one in made:
-            await self._close(one)
 
 
 def _context(credentials: Credentials) -> ssl.SSLContext | None:
@@ -218,60 +191,3 @@ def _context(credentials: Credentials) -> ssl.SSLContext | None:
             pem.flush()
             context.load_cert_chain(pem.name)
     return context
-
-
-def read_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> Credentials:
-    """Read what the kubelet puts into a pod. Raises SettingsError when this is no pod."""
-    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
-    token_file, ca = account / "token", account / "ca.crt"
-    if not host or not token_file.is_file():
-        raise SettingsError("this is no pod with a ServiceAccount: name a cluster with --kubeconfig FILE")
-    address = f"[{host}]" if ":" in host else host
-    return Credentials(f"https://{address}:{port}", ca=_file(ca), token_file=token_file)
-
-
-def read_kubeconfig(path: Path) -> Credentials:
-    """Read the current context of a kubeconfig with a token or a client certificate.
-
-    Raises SettingsError that names the file and what is wrong in it.
-    """
-    try:
-        document = yaml.safe_load(path.read_text())
-        context = _named(document, "contexts", "context", document["current-context"])
-        cluster = _named(document, "clusters", "cluster", context["cluster"])
-        user = _named(document, "users", "user", context["user"])
-        token_file = path.parent / user["tokenFile"] if user.get("tokenFile") else None
-        found = Credentials(
-            server=str(cluster["server"]).rstrip("/"),
-            ca=_data(path, cluster, "certificate-authority"),
-            insecure=bool(cluster.get("insecure-skip-tls-verify")),
-            token=None if token_file else user.get("token"),
-            token_file=token_file,
-            certificate=_data(path, user, "client-certificate"),
-            key=_data(path, user, "client-key"),
-        )
-    except OSError as error:
-        raise SettingsError(f"kubeconfig {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration, binascii.Error) as error:
-        raise SettingsError(f"kubeconfig {path} is damaged or has no current context ({error!r})") from None
-    if not (found.token or found.token_file or found.certificate):
-        raise SettingsError(f"kubeconfig {path} holds neither token nor client certificate for its current context")
-    return found
-
-
-def _named(document: Any, table: str, field: str, name: str) -> dict[str, Any]:
-    row = next(row for row in document[table] if row["name"] == name)
-    return dict(row[field] or {})
-
-
-def _data(path: Path, source: Mapping[str, Any], field: str) -> bytes | None:
-    if text := source.get(f"{field}-data"):
-        return base64.b64decode(text, validate=True)
-    return _file(path.parent / source[field]) if source.get(field) else None
-
-
-def _file(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,35 +1,29 @@
 """The one hot call: a whole status, written in one JSON patch that refuses another object of the same name.
 
 `test /metadata/uid` guards against a successor of the same name; `add /status` replaces the whole, which also repairs
-what others damaged. The session is our own, so that Kopf's stop and Kopf's 401s do not touch writes in flight.
+what others damaged. The connections are our own, so that Kopf's stop and Kopf's 401s do not touch writes in flight.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from looparr.api.meta import API_VERSION, ObjectRef
-from looparr.clients.kube_access import KubeAccess, Renewed
+from looparr.clients.kube_access import KubeAccess
+from looparr.clients.kube_calls import KubeCalls, Unreachable
 from looparr.errors import WriteFailed
 
 LOG = logging.getLogger(__name__)
 
-LIMIT = 8.0
-"""Seconds that one write may take."""
 CONNECTIONS = 32
-_HEADERS = {
-    "Content-Type": "application/json-patch+json",
-    # The answer is thrown away: ask for its metadata only.
-    "Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json",
-}
+_PATCH = "application/json-patch+json"
+_ACCEPT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
+"""The answer is thrown away: ask for its metadata only."""
 _HIDE_AFTER = 300
 
 
@@ -89,11 +83,8 @@ class KubeStatusWriter:
     """Writes statuses. measured(result): told of each try: written, gone, refused, unreachable."""
 
     def __init__(self, access: KubeAccess, *, measured: Callable[[str], None] = _unmeasured) -> None:
-        self._access = access
+        self._calls = KubeCalls(access, connections=CONNECTIONS, accept=_ACCEPT)
         self._measured = measured
-        self._session = Renewed(
-            access, lambda: access.session(connections=CONNECTIONS, total=LIMIT), aiohttp.ClientSession.close
-        )
         self._refused: dict[str, str] = {}
         self._away = False
 
@@ -133,26 +124,16 @@ class KubeStatusWriter:
         return found.name == ref.name and found.uid not in {"", ref.uid}
 
     async def _call(self, method: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
-        """Send; a second time, over new connections, when a 401 has shown that the credentials were changed."""
-        version = self._access.version
-        code, answer = await self._send(method, path, data)
-        if code == HTTPStatus.UNAUTHORIZED and self._access.version != version:
-            code, answer = await self._send(method, path, data)
+        try:
+            code, answer = await self._calls.send(method, path, data, content_type=_PATCH)
+        except Unreachable as error:
+            raise self._lost(str(error)) from error
         if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise self._lost(f"answer {code}")
         if self._away:
             LOG.info("API server answers again")
             self._away = False
         return code, answer
-
-    async def _send(self, method: str, path: str, data: bytes | None) -> tuple[int, bytes]:
-        url = URL(self._access.server + path, encoded=True)
-        session = await self._session.current()
-        try:
-            async with session.request(method, url, data=data, headers=_HEADERS) as reply:
-                return reply.status, await reply.read()
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-            raise self._lost(type(error).__name__) from error
 
     def _lost(self, how: str) -> WriteFailed:
         """Make the error of an API server that is away or overloaded; logged once until it is back."""
@@ -163,8 +144,8 @@ class KubeStatusWriter:
         return WriteFailed(f"The API server could not be reached: {how}.")
 
     async def close(self) -> None:
-        """Close the session; writes in flight fail."""
-        await self._session.close()
+        """Close the connections; writes in flight fail."""
+        await self._calls.close()
 
 
 def _complaint(answer: bytes) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What Kopf calls: one event handler that pokes, one timer invocation that is one turn. Neither ever raises.
+"""What Kopf calls: one event handler that pokes, one timer that carries turns. Neither ever raises.
 
 An exception that leaves a timer would end it for ever without a word.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,10 @@ LOG = logging.getLogger(__name__)
 
 AT_ONCE = 0
 """Seconds between two invocations of a timer: the engine itself waits until its loop is due. 0 spares Kopf a task."""
+SHIFT = 60.0
+"""Seconds for which one invocation carries turns: what Kopf does between two costs a tenth of a small turn."""
 PATIENCE = 30.0
 """Seconds that a loop which has left waits for Kopf to stop its timer, before it ends the timer itself."""
-
-
 PATIENCE_AT_EXIT = 0.5
 """The same at the stop of the process: Kopf never stops a timer that it began after it had stopped all others."""
 
@@ -47,24 +48,26 @@ def register(
 
     @kopf.timer(GROUP, VERSION, kind.plural, interval=AT_ONCE, id="loop", registry=registry)  # type: ignore[arg-type]
     async def timer(uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        await asyncio.sleep(0)  # whatever happens below, others get their turn
-        try:
-            again = await _carry(book, uid, services)
-        except StateError as error:
-            fail(error)
-            again = False
-        except Exception:
-            LOG.exception("turn raised, which it must not, uid=%s", uid)
-            await stopped.wait(5)
-            again = True
+        again, ends = True, time.monotonic() + SHIFT
+        while again and not stopped and time.monotonic() < ends:
+            await asyncio.sleep(0)  # whatever happens below, others get their turn
+            again = await carried(uid, stopped)
         if not again and not stopped:
             await stopped.wait(PATIENCE_AT_EXIT if book.exiting else PATIENCE)
             _end_timer(stopped)
 
-
-async def _carry(book: Book, uid: str, services: Services) -> bool:
-    loop = book.get(uid)
-    return False if loop is None else await turn(loop, services)
+    async def carried(uid: str, stopped: kopf.DaemonStopped) -> bool:
+        """Carry one turn; False when the loop wants no more of them."""
+        loop = book.get(uid)
+        try:
+            return False if loop is None else await turn(loop, services)
+        except StateError as error:
+            fail(error)
+            return False
+        except Exception:
+            LOG.exception("turn raised, which it must not, uid=%s", uid)
+            await stopped.wait(5)
+            return True
 
 
 def _end_timer(stopped: kopf.DaemonStopped) -> None:
