@@ -7,13 +7,7 @@ Kopf imports `kubernetes` and `pykube` wherever they are installed, to recognise
 Ours return nothing: the operator's process goes without them and their 20 MiB.
 """
 
-import sys
+from looparr.runtime.lean import without
 
-_UNUSED = [name for name in ("kubernetes", "pykube") if name not in sys.modules]
-for _name in _UNUSED:
-    sys.modules[_name] = None  # type: ignore[assignment]  # so an import fails as if it were not installed
-try:
+with without("kubernetes", "pykube"):
     import kopf as kopf
-finally:
-    for _name in _UNUSED:
-        del sys.modules[_name]
