@@ -176,6 +176,14 @@ def test_two_at_once_build_once(box: Box) -> None:
     assert count.read_text() == "x\n"
 
 
+def test_what_a_killed_maker_left_behind_goes_with_the_next_one(box: Box) -> None:
+    left = box.folder / "cache" / "looparr" / "programs" / f"{API.name}-{API.version}-linux-amd64" / ".making-killed"
+    script(left / API.name, "half a program")
+    box.go(built())
+    assert box.ladder().find(API).rung == "go build"
+    assert not left.exists()
+
+
 def test_a_go_that_was_fetched_before_does(box: Box) -> None:
     fetched = box.folder / "cache" / "looparr" / "programs" / "go-1.26.6" / "go" / "bin" / "go"
     box.go(built()).rename(script(fetched, "exit 1"))

@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -209,8 +208,8 @@ class Ladder:
             with files.lock(target.parent / "lock", limit=_BUILD_LIMIT):
                 if os.access(target, os.X_OK):
                     return self.cached(program)  # another process made it while we waited
-                with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as folder:
-                    aside = Path(folder) / program.name
+                with files.making(target.parent) as folder:
+                    aside = folder / program.name
                     with self.progress.working(label):
                         make(aside)
                     aside.chmod(0o755)

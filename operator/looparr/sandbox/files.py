@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -37,6 +39,18 @@ def lock(path: Path, *, limit: float = 600.0) -> Iterator[None]:
     with path.open("a") as file:
         wait_until(lambda: _try_lock(file.fileno()), limit, f"Another process still holds {path}")
         yield
+
+
+@contextmanager
+def making(parent: Path) -> Iterator[Path]:
+    """Give a folder to make something in, for the holder of the lock over `parent`; it is gone afterwards.
+
+    What a maker that was killed left behind goes, too: without the lock nobody is making anything.
+    """
+    for left in parent.glob(".making-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".making-") as folder:
+        yield Path(folder)
 
 
 def lock_folder(folder: Path) -> int | None:

