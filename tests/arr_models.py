@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from looparr.arr.health import Finding
 from looparr.arr.history import Download, Grab, Moment
+from looparr.arr.links import ClientLink
 from looparr.arr.plan import Case
 from looparr.arr.rules import Facts, Rule, effective_rules
 from looparr.arr.spec import ArrSpec
 from looparr.arr.states import State
 from looparr.arr.tracked import Key
+from looparr.arr.views import View
+from looparr.clients.egress import EgressPolicy
+from looparr.clients.http import Endpoint
+from looparr.clients.qbittorrent.client import QBittorrent
+from looparr.clients.qbittorrent.mirror import Cursor, Mirror, MirrorKey, Snapshot
 from looparr.clients.qbittorrent.wire import Torrent
 from looparr.clients.servarr_wire import HistoryRecord
 
@@ -113,3 +120,27 @@ def case(**fields: Any) -> Case:
     if "goal" not in fields:
         told["finding"] = Finding(rule(), 2700.0, 3, ripe=True)
     return Case(**{**told, **fields})
+
+
+def link(name: str = "main", url: str = "http://qbittorrent:8080") -> ClientLink:
+    """A connection to a client, over which nothing was sent yet."""
+    return ClientLink(name, url, MirrorKey("media", url), Mirror(QBittorrent(Endpoint(url), egress=EgressPolicy())))
+
+
+def view(
+    torrents: Mapping[str, Torrent], of: ClientLink, *, at: float = NOW, removed: Iterable[str] = (), **server: Any
+) -> View:
+    """A client that shows these torrents, all of them changed. server: its server_state."""
+    snapshot = Snapshot(
+        torrents,
+        {"connection_status": "connected", **server},
+        full=False,
+        shrunk=False,
+        shrunk_at=None,
+        at=at,
+        server_date=None,
+        skew_seconds=None,
+    )
+    return View(
+        of, snapshot, Cursor(of, 1), frozenset(torrents), frozenset(removed), frozenset({"radarr"}), frozenset()
+    )

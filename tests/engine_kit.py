@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from looparr.api.meta import BACKGROUND_LOOP, REQUESTED_AT, ObjectRef
+from looparr.api.meta import BACKGROUND_LOOP, CREDENTIALS_LABEL, REQUESTED_AT, ObjectRef
 from looparr.api.spec import CommonSpec
+from looparr.clients.kube import KubeApi
+from looparr.clients.kube_secrets import SecretReader
 from looparr.engine.adopt import adopt
 from looparr.engine.loop import Leaving, Loop
 from looparr.engine.services import Services
@@ -92,6 +95,30 @@ class Cluster:
     closed: list[bool] = field(default_factory=list)
     turns: list[tuple[float, Turn]] = field(default_factory=list)
     act: Act | None = None
+    stored: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gets: list[tuple[float, str]] = field(default_factory=list)
+    away: Exception | None = None
+    hangs: bool = False
+
+    def __post_init__(self) -> None:
+        self.secrets = SecretReader(cast("KubeApi", self), monotonic=self.clock.monotonic)
+
+    async def get(self, path: str) -> dict[str, Any] | None:
+        """Read one thing, as KubeApi does."""
+        self.gets.append((self.clock.monotonic(), path))
+        if self.hangs:
+            await asyncio.sleep(3600)
+        if self.away is not None:
+            raise self.away
+        return self.stored.get(path)
+
+    def keep_secret(self, name: str, **data: str) -> None:
+        """Create a Secret, or change it."""
+        path = f"/api/v1/namespaces/{REF.namespace}/secrets/{name}"
+        version = str(int(self.stored.get(path, {}).get("metadata", {}).get("resourceVersion", "0")) + 1)
+        meta = {"labels": {CREDENTIALS_LABEL: "true"}, "uid": f"uid of {name}", "resourceVersion": version}
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self.stored[path] = {"metadata": meta, "data": encoded}
 
     @property
     def status(self) -> dict[str, Any]:
@@ -123,6 +150,7 @@ class Cluster:
             writer=self,
             reader=self,
             events=self,
+            secrets=self.secrets,
             slots=slots or Slots(10, self.clock.monotonic),
             builds={BACKGROUND_LOOP: self.build},
             random=lambda: 0.5,

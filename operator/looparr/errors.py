@@ -8,7 +8,7 @@
     +-- LoopError            ends one turn of one loop; `engine.finalize` turns it into conditions
         +-- Transient        may be gone next time (time-out, 5xx, 429, cut connection): backoff
         +-- Blocked          waits for somebody (Secret, 401, 403, 404, dependency): looked at again every 30 s
-        +-- Permanent        only a new spec can help (wrong Arr type, unsupported version): Stalled
+        +-- Permanent        only a new spec or Secret can help (wrong Arr type, unsupported version): Stalled
         +-- Delay            no error: the turn wants to be run again at another time
 
 `reason` is a CamelCase word from a closed, documented list and goes into the condition; `message` names the cure and
@@ -74,7 +74,7 @@ class Blocked(LoopError):
 
 
 class Permanent(LoopError):
-    """Nothing but a changed spec or a trigger can help: condition Stalled, no further runs."""
+    """Nothing but a changed spec, a changed Secret or a trigger can help: condition Stalled, no further runs."""
 
 
 class Delay(LoopError):

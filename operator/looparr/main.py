@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from looparr.api.meta import Kind
 from looparr.clients.egress import EgressPolicy
@@ -17,6 +18,7 @@ from looparr.clients.qbittorrent.mirror import MirrorPool
 from looparr.domains import Parts, both_kinds
 from looparr.engine.services import Services, SystemClock
 from looparr.engine.slots import Slots
+from looparr.handlers.census import Census
 from looparr.handlers.operator import Operator
 from looparr.handlers.subjects import Domain, SubjectReader
 from looparr.runtime.app import OnStop, Runtime, run
@@ -35,11 +37,9 @@ def main(flags: Mapping[str, object], environ: Mapping[str, str], make_domains: 
     configure_logging(settings.log_level, settings.log_format)
     access = KubeAccess.from_kubeconfig(settings.kubeconfig) if settings.kubeconfig else KubeAccess.from_pod(environ)
 
-    async def build(runtime: Runtime) -> None:
-        await _build(runtime, settings, access, make_domains)
-
     for warning in unknown_variables(environ):
         LOG.warning(warning)
+    build = partial(_build, settings=settings, access=access, make_domains=make_domains)
     return run(build, grace=settings.grace_seconds)
 
 
@@ -49,7 +49,6 @@ async def _build(runtime: Runtime, settings: Settings, access: KubeAccess, make_
     slots, events = Slots(settings.slots, clock.monotonic), KubeEvents(api)
     metrics.slots_in_use.set_function(lambda: slots.count - slots.free)
     metrics.slots_waiting.set_function(lambda: slots.asked)
-
     egress = EgressPolicy.parse(
         map(str, settings.egress_allow_cidrs), map(str, settings.egress_deny_cidrs), access.addresses
     )
@@ -72,9 +71,11 @@ async def _build(runtime: Runtime, settings: Settings, access: KubeAccess, make_
         writer=writer,
         reader=SubjectReader(api, kinds),
         events=events,
+        secrets=secrets,
         slots=slots,
         builds={kind: domain.build for kind, domain in kinds.items()},
         measured=lambda ref, *what: metrics.turn_ended(ref.kind.kind, *what),
     )
     operator = Operator(runtime, access, api, services, kinds, settings.namespaces)
     runtime.add(operator)
+    runtime.add(Census(runtime.spawn, api, store, kinds, settings.namespaces, operator.book))

@@ -60,11 +60,6 @@ class Settings(BaseModel):
     cluster_id: Label | None = None
     """Name of this cluster in tags and reports: at most 63 lower-case letters, digits and dashes."""
 
-    @property
-    def store_durable(self) -> bool:
-        """Whether strikes and intents outlive the process."""
-        return self.store is not None
-
     @classmethod
     def load(cls, flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
         """Build the settings.

@@ -11,7 +11,7 @@ from typing import Any
 from contract.arr_kit import drive, surroundings
 from contract.arr_parts import JumpingClock, OfferedSecrets
 from looparr.runtime.executor import Executor
-from looparr.store.rows import IntentRow
+from looparr.store.rows import Budget, IntentRow
 from looparr.store.store import Store
 
 
@@ -20,9 +20,10 @@ class HangingStore(Store):
 
     phase = ""
 
-    async def put_intent(self, intent: IntentRow) -> None:
-        await super().put_intent(intent)
+    async def put_intent(self, intent: IntentRow, budget: Budget | None = None) -> bool:
+        written = await super().put_intent(intent, budget)
         await self._reached("Planned")
+        return written
 
     async def set_intent_phase(self, instance: str, intent_id: str, phase: str, detail: Any = None) -> None:
         await super().set_intent_phase(instance, intent_id, phase, detail)

@@ -60,19 +60,29 @@ async def eventually(what: Callable[[], Any], limit: float = 20.0) -> None:
 
 @dataclass
 class CountingProxy:
-    """Stands before a client and counts what it is asked: paths below api/v2. broken: hashes that it cannot look up."""
+    """Stands before a client and counts what it is asked: paths below api/v2.
+
+    broken: hashes that it cannot look up. refused: how often it was asked for each of them. cut: it answers nobody.
+    """
 
     target: str
     asked: Counter[str] = field(default_factory=Counter)
     broken: set[str] = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)
+    cut: bool = False
     url: str = ""
 
     async def forward(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/api/v2/")
         self.asked[path] += 1
+        if self.cut and request.transport is not None:
+            request.transport.abort()
         said = (await request.read()).decode(errors="replace") + request.query_string
-        if path in {"torrents/trackers", "torrents/properties"} and any(one in said for one in self.broken):
-            return web.Response(status=500, text="a defect of the client")
+        if path in {"torrents/trackers", "torrents/properties"}:
+            refused = [one for one in self.broken if one in said]
+            self.refused.update(refused)
+            if refused:
+                return web.Response(status=500, text="a defect of the client")
         kept = {name: value for name, value in request.headers.items() if name in {"Cookie", "Content-Type"}}
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,

@@ -19,7 +19,7 @@ from contract.arr_kit import Life, live
 from looparr.sandbox.qbittorrent import QBittorrent
 
 pytestmark = pytest.mark.real
-WRITES = frozenset({"put_intent", "set_intent_phase", "commit"})
+WRITES = frozenset({"put_intent", "charge", "set_intent_phase", "commit"})
 
 
 class Killed(BaseException):
@@ -90,7 +90,7 @@ async def effects(qbittorrent: QBittorrent, folder: Path) -> int:
     """Count the effects of one removal."""
     counted = Guillotine()
     await die(qbittorrent, folder, counted)
-    assert {"put_intent", "set_intent_phase", "commit", "POST api/v3/command"} <= set(counted.seen)
+    assert {*WRITES, "POST api/v3/command"} <= set(counted.seen)
     assert sum(one.startswith("DELETE") for one in counted.seen) == 1
     return len(counted.seen)
 

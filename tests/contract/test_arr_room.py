@@ -10,7 +10,7 @@ import pytest
 
 from contract.arr_kit import live
 from looparr.sandbox.qbittorrent import QBittorrent
-from looparr.store.rows import IntentRow
+from looparr.store.rows import Budget, IntentRow
 
 pytestmark = pytest.mark.real
 ALLOWED, STALLED = 2, 5
@@ -30,11 +30,12 @@ class DyingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def put_intent(self, intent: IntentRow) -> None:
-        await self._inner.put_intent(intent)
+    async def put_intent(self, intent: IntentRow, budget: Budget) -> bool:
+        written: bool = await self._inner.put_intent(intent, budget)
         self._left -= 1
         if not self._left:
             raise Killed
+        return written
 
 
 async def test_what_was_planned_before_the_process_died_is_counted_before_anything_more_is_planned(

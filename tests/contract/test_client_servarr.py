@@ -14,7 +14,8 @@ from aiohttp import web
 from client_kit import OPEN, serving
 from looparr.clients.http import Endpoint, Http, Reply
 from looparr.clients.servarr import Servarr, StaleQueue
-from looparr.clients.servarr_wire import SERVARR, Item, RawRecord
+from looparr.clients.servarr_dialect import SERVARR
+from looparr.clients.servarr_wire import Item, RawRecord
 from looparr.errors import Blocked, LoopError, Transient
 from looparr.sandbox.servarr import FaultType, ServarrServer
 from servarr_kit import RealQBittorrent, check, real_qbittorrent, stand_in, until

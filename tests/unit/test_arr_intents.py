@@ -73,7 +73,11 @@ NEXT_DAY, TOO_LATE = NOW + SEARCH_WITHIN, NOW + SEARCH_WITHIN + 1
         (Phase.MARK_FAILED, DONE, SOON, Step.SETTLED),
         (Phase.MARK_FAILED, GONE, SOON, Step.WAIT),
         (Phase.MARK_FAILED, GONE, SETTLED, Step.MARK_FAILED),
-        (Phase.MARK_FAILED, GONE, LATE, Step.DROP),
+        (Phase.MARK_FAILED, GONE, LATE, Step.MARK_FAILED),
+        (Phase.MARK_FAILED, GONE, NEXT_DAY, Step.MARK_FAILED),
+        (Phase.MARK_FAILED, GONE, TOO_LATE, Step.DROP),
+        (Phase.MARK_FAILED, DONE, TOO_LATE, Step.SETTLED),
+        (Phase.MARK_FAILED, PRESENT, LATE, Step.DROP),
         (Phase.MARK_FAILED, DONE, LATE, Step.SETTLED),
         (Phase.MARK_FAILED, PRESENT, SETTLED, Step.DROP),
         (Phase.MARK_FAILED, Sight(present=True, failed=True), SOON, Step.CLIENT_DELETE),
@@ -164,7 +168,8 @@ def test_looking_twice_decides_the_same_and_nothing_destroys_on_doubt(
     if found.step is Step.DROP:
         assert found.why
     if found.step is Step.MARK_FAILED:
-        assert later <= EXPIRY, "who removed it in the meantime is not known any more"
+        seen = phase is Phase.MARK_FAILED
+        assert later <= (SEARCH_WITHIN if seen else EXPIRY), "who removed it in the meantime is not known any more"
         assert not sight.present
         assert not sight.failed
     if found.step is Step.CLIENT_DELETE:

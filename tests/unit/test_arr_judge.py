@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from arr_models import NOW, PRIVATE, PUBLIC, case, download, seeding, spec
-from looparr.arr.fetch import View
 from looparr.arr.judge import judge
 from looparr.arr.plan import Situation
 from looparr.arr.rules import Facts
 from looparr.arr.states import State
 from looparr.arr.tracked import Tracked
+from looparr.arr.views import View
 from looparr.clients.qbittorrent.wire import Torrent
 
 STRICT = {"name": "strict", "trackers": ["private.example.org"], "ratio": "3.0", "deleteData": True}

@@ -66,6 +66,16 @@ def test_a_torrent_that_is_in_two_of_ours_is_left_alone_whatever_the_arr_says() 
     )
 
 
+@pytest.mark.parametrize("name", ["Second", "", "renamed since"])
+def test_what_the_arr_may_mean_in_one_of_ours_that_is_down_is_left_alone(name: str) -> None:
+    found = owners(theirs("First", "qb-one"), theirs("Second", "10.0.0.9"), **BOTH, three="http://qb-three:8080")
+    assert found.refusal("one", ["First"], ["one"], ["two"]) == ""
+    assert found.refusal("three", [name], ["three"]) == ""
+    assert found.refusal("three", [name], ["three"], ["two"]) == (
+        "OtherClient: the Arr may mean one in two, which is down"
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "client"),
     [

@@ -15,7 +15,7 @@ from looparr.arr.health import Finding
 from looparr.arr.history import Download, Moment
 from looparr.arr.intents import Act, Intent, Phase
 from looparr.arr.limits import Charge
-from looparr.arr.plan import Case, Situation, decide, refusal, uncharged
+from looparr.arr.plan import Case, Situation, decide, intent_of, planned, refusal
 from looparr.arr.spec import ArrSpec, SeedGoal
 from looparr.arr.states import State
 from looparr.arr.tracked import Key
@@ -168,25 +168,33 @@ def test_what_exceeds_the_limits_waits(limits: dict[str, int], spent: list[Charg
     assert all(reason.startswith("Limits: ") for reason in plan.held.values())
 
 
-def planned(*ids: str, client: str = "main", phase: Phase = Phase.PLANNED) -> list[Intent]:
+def begun(*ids: str, client: str = "main", phase: Phase = Phase.PLANNED) -> list[Intent]:
     return [Intent(id_, Act.REPLACE, client, id_, 1, id_, id_, (1,), "r", "why", NOW, phase=phase) for id_ in ids]
 
 
-def test_what_was_planned_and_never_sent_has_its_room_already() -> None:
+def test_what_was_planned_and_never_sent_goes_before_anything_new_of_a_turn() -> None:
     """A process died between planning three and sending them: its successor sends those three and no others."""
-    roomy = spec(limits={"perTurn": 3, "perHour": 3})
-    left = uncharged(planned("a", "b", "c"), {"main": []})
-    assert not decide(many(7), situation(roomy, uncharged=left)).removals
-    sent = {"main": [Charge(NOW - 1, intent="a")]}
-    left = uncharged([*planned("b"), *planned("a", phase=Phase.SENT)], sent)
-    assert len(decide(many(7), situation(roomy, charges=sent, uncharged=left)).removals) == 1
-    assert len(decide(many(7, client="other"), situation(roomy, uncharged={"main": 3})).removals) == 3
+    roomy = spec(limits={"perTurn": 3, "perHour": 50, "perDay": 50})
+    left = planned([*begun("a", "b"), *begun("c", client="other"), *begun("d", phase=Phase.SENT)])
+    assert left == {"main": 2, "other": 1}
+    plan = decide([*many(7), *many(7, client="other")], situation(roomy, planned=left))
+    assert sorted(one.key.client for one in plan.removals) == ["main", "other", "other"]
 
 
-def test_what_was_planned_anew_after_it_was_sent_is_charged_once() -> None:
-    charges = {"main": [Charge(NOW - 2, intent="a"), Charge(NOW - 1, cost=0, intent="b")]}
-    assert uncharged(planned("a", "b"), charges) == {"main": 1}
-    assert uncharged([*planned("c", client="other"), *planned("d", phase=Phase.REMOVED)], charges) == {"other": 1}
+def test_an_intent_says_what_is_done_to_whom_and_what_the_arr_showed_before() -> None:
+    one = case(download=download(1, failed=after(5)))
+    made = intent_of(one, [1, 2], {"1": "x"}, id_="i", endpoint="qb:8080", now=NOW, delete_data=False)
+    assert (made.id, made.act, made.endpoint, made.items) == ("i", Act.REPLACE, "qb:8080", (1, 2))
+    assert (made.client, made.hash, made.added_on) == tuple(one.key)
+    assert (made.rule, made.reason, made.created, made.since, made.phase) == (
+        one.asked_by,
+        one.why,
+        NOW,
+        NOW,
+        "Planned",
+    )
+    assert (made.failed_before, made.searched_before, made.delete_data) == (after(5).isoformat(), {"1": "x"}, False)
+    assert made.download_id == one.download.grab.download_id  # type: ignore[union-attr]
 
 
 def test_limits_are_counted_for_each_client() -> None:

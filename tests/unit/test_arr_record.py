@@ -24,7 +24,9 @@ from looparr.arr.standing import Standing
 from looparr.arr.states import State
 from looparr.arr.status import ArrStatus
 from looparr.arr.tracked import Key, Tracked
+from looparr.arr.views import Down
 from looparr.clients.qbittorrent.client import Versions
+from looparr.errors import Transient
 from looparr.manifests import crds
 from looparr.store.rows import ActionRow
 from looparr.store.rows import Memory as Stored
@@ -280,3 +282,14 @@ def test_frozen_clocks_and_the_warm_up_are_shown() -> None:
     assert told["connectivity"] == "Frozen: main is disconnected"
     assert datetime.fromisoformat(told["warmupUntil"]).timestamp() == NOW + 60
     assert "rules" not in block(Memory(Stored()), defaultRules="Exclude")["versions"]
+
+
+def test_a_client_that_is_down_is_named_and_lends_nobody_else_its_place() -> None:
+    down = {"main": Down(Transient("Unreachable", "main could not be reached"))}
+    other = {"other": OBSERVATION.versions["other"]}
+    seen = replace(OBSERVATION, versions=other, down=down)
+    told = status_block(
+        Memory(Stored()), seen, spec(), replace(CALM, offline="other is disconnected"), now=NOW, epoch=""
+    )
+    assert told["connectivity"] == "Frozen: main is down (Unreachable), other is disconnected"
+    assert "qbittorrent" not in told["versions"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from arr_models import HASH, NOW, PUBLIC, event, spec, torrent
+from arr_models import HASH, NOW, PUBLIC, event, link, spec, torrent, view
 from looparr.arr.absence import GONE_AFTER, forget_history, note_absent
-from looparr.arr.fetch import Observation, View
+from looparr.arr.fetch import Observation
 from looparr.arr.history import KEPT, History
 from looparr.arr.intents import Act, Intent
 from looparr.arr.links import ClientLink
@@ -20,16 +20,14 @@ from looparr.arr.rules import effective_rules
 from looparr.arr.spec import ArrSpec
 from looparr.arr.standing import read_brakes, update_brake
 from looparr.arr.states import State
-from looparr.arr.survey import Surveyor
+from looparr.arr.survey import PAUSE_EVERY, Surveyor
 from looparr.arr.tracked import Key
-from looparr.clients.egress import EgressPolicy
-from looparr.clients.http import Endpoint
-from looparr.clients.qbittorrent.client import QBittorrent
-from looparr.clients.qbittorrent.mirror import Cursor, Mirror, MirrorKey, Snapshot
+from looparr.arr.views import Down, View
+from looparr.clients.qbittorrent.mirror import Cursor
 from looparr.clients.qbittorrent.wire import Torrent
+from looparr.errors import Transient
 from looparr.store.rows import Memory as Stored
 
-URL = "http://qbittorrent:8080"
 SLOW = {"name": "slow", "condition": "EtaExceeded", "when": {"maxEta": "72h"}, "action": "Report"}
 STUCK = {"name": "stuck", "condition": "MetadataStuck", "action": "Report"}
 WATCHING = spec(rules=[SLOW, STUCK], defaultRules="Exclude")
@@ -48,28 +46,12 @@ class Place:
 
     memory: Memory = field(default_factory=lambda: Memory(Stored()))
     history: History = field(default_factory=History)
-    link: ClientLink = field(init=False)
+    link: ClientLink = field(default_factory=link)
     torrents: dict[str, Torrent] = field(default_factory=dict)
     now: float = NOW
 
-    def __post_init__(self) -> None:
-        mirror = Mirror(QBittorrent(Endpoint(URL), egress=EgressPolicy()))
-        self.link = ClientLink("main", URL, MirrorKey("media", URL), mirror)
-
-    def view(self, removed: Iterable[str] = (), **server: Any) -> View:
-        state = {"connection_status": "connected", **server}
-        snapshot = Snapshot(
-            self.torrents,
-            state,
-            full=False,
-            shrunk=False,
-            shrunk_at=None,
-            at=self.now,
-            server_date=None,
-            skew_seconds=None,
-        )
-        changed, gone = frozenset(self.torrents), frozenset(removed)
-        return View(self.link, snapshot, Cursor(self, 1), changed, gone, frozenset({"radarr"}), frozenset())
+    def view(self, removed: Iterable[str] = ()) -> View:
+        return view(self.torrents, self.link, at=self.now, removed=removed)
 
     def observation(self, view: View) -> Observation:
         return Observation(
@@ -84,12 +66,12 @@ class Place:
             skew=None,
         )
 
-    def look(self, of: ArrSpec = WATCHING, *, baseline: bool = False, everything: bool = False) -> None:
-        """One turn, a minute after the last one."""
+    def surveyor(self, of: ArrSpec = WATCHING, *, first: bool = False, everything: bool = False) -> Surveyor:
+        """Who looks in a turn a minute after the last one."""
         self.now += 60
         before = {"main": self.memory.reading("main")}
         self.memory.observe("main", 60)
-        surveyor = Surveyor(
+        return Surveyor(
             spec=of,
             rules=effective_rules(of),
             memory=self.memory,
@@ -98,9 +80,13 @@ class Place:
             before=before,
             edited={},
             everything=everything,
-            baseline=baseline,
+            newcomers=frozenset({"main"} if first else ()),
         )
-        surveyor.look()
+
+    def look(self, of: ArrSpec = WATCHING, *, first: bool = False, everything: bool = False) -> None:
+        """One turn."""
+        for _ in self.surveyor(of, first=first, everything=everything).look():
+            pass
         for one in self.memory.tracked.values():
             self.memory.learn(one, PUBLIC)
         update_brake(self.memory, {}, self.now)
@@ -120,7 +106,7 @@ def running() -> Place:
     """A place that has looked at torrents that are all fine."""
     place = Place()
     place.show(**FINE)
-    place.look(baseline=True)
+    place.look(first=True)
     place.look()
     return place
 
@@ -142,7 +128,7 @@ def test_many_that_begin_to_match_a_rule_at_once_pull_the_brake_until_they_recov
 def test_what_matched_when_we_came_or_since_the_rule_was_written_pulls_nothing(condition: str) -> None:
     place = Place()
     place.show(**FINE | BAD[condition])
-    place.look(baseline=True)
+    place.look(first=True)
     place.look()
     assert place.pulled() == set()
     unwatched = running()
@@ -163,6 +149,25 @@ def test_a_torrent_that_is_new_to_us_says_nothing() -> None:
     place.look()
     place.look()
     assert place.pulled() == set()
+
+
+def test_a_look_at_many_pauses_so_that_others_may_run() -> None:
+    place = Place()
+    place.show(2 * PAUSE_EVERY + 1, **FINE)
+    surveyor = place.surveyor(everything=True)
+    assert [len(place.memory.tracked) for _ in surveyor.look()] == [PAUSE_EVERY, 2 * PAUSE_EVERY]
+    assert len(place.memory.tracked) == 2 * PAUSE_EVERY + 1
+
+
+def test_what_was_imported_before_anybody_looked_at_a_client_is_not_counted() -> None:
+    for first in (True, False):
+        place = Place()
+        place.show(1, state="stalledUP", progress=1.0)
+        place.history.merge([event(9, "downloadFolderImported", 60, 1, name=hashes(1)[0])])
+        surveyor = place.surveyor(first=first)
+        for _ in surveyor.look():
+            pass
+        assert surveyor.survey.imported == (0 if first else 1)
 
 
 class Unwalked(dict[tuple[str, str], Key]):
@@ -197,5 +202,8 @@ def test_history_is_kept_of_what_is_shown_remembered_or_being_removed_and_no_lon
     observation = place.observation(place.view())
     forget_history(place.memory, observation, place.now + 1)
     assert forgotten in place.history.downloads, "not before an hour has gone by"
+    down = {"second": Down(Transient("Unreachable", "second could not be reached"))}
+    forget_history(place.memory, replace(observation, down=down), later)
+    assert forgotten in place.history.downloads, "the client that is down may have it"
     forget_history(place.memory, observation, later)
     assert place.history.downloads.keys() == {*hashes(COUNT), under_way}

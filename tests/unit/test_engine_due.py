@@ -61,6 +61,13 @@ def test_the_table_of_what_makes_a_loop_due(what: Any, status: LoopStatus, at: d
     assert (found.at, found.why) == (at, why)
 
 
+def test_a_stalled_loop_is_due_when_a_secret_has_changed_and_no_other_is() -> None:
+    stopped = ran(conditions=STALLED, next_run_time=None)
+    assert due(subject(), stopped, now=after(5), boot=START, renewed=True).why is Why.RENEWED
+    assert due(subject(suspend=True), stopped, now=after(5), boot=START, renewed=True).at is None
+    assert due(subject(), ran(), now=after(5), boot=START, renewed=True).at == after(10)
+
+
 def test_backoff_holds_until_its_end() -> None:
     backoff = BackoffStatus(active=True, attempt=3, delay_seconds=20, until=after(20))
     found = due(subject(), ran(backoff=backoff, next_run_time=after(20)), now=after(5), boot=START)

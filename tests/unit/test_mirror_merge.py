@@ -51,8 +51,9 @@ def test_any_sequence_of_answers_merged_is_the_full_list(worlds: list[World], da
     known = merge({}, full(worlds[0])).torrents
     for before, after in pairwise(worlds):
         answer = full(after) if data.draw(st.booleans()) else delta(before, after)
-        known = merge(known, answer).torrents
+        former, known = known, merge(known, answer).torrents
         assert known == torrents(after)
+        assert former == torrents(before), "a snapshot of it may still be looked at"
 
 
 class Consumer:

@@ -116,12 +116,6 @@ async def test_executors_are_made_by_name_and_name_the_stuck_ones_at_stop() -> N
     assert await executors.stop(0.01) == ("dead-host",)
     gate.set()
     await stuck
-
-
-async def test_a_dropped_executor_gives_its_name_free() -> None:
-    executors = Executors(cpus=1)
-    executors.drop(executors.make("client"))
-    assert executors.make("client").threads == 2
     assert await executors.stop(QUICK) == ()
 
 

@@ -19,7 +19,6 @@ def test_defaults_need_nothing() -> None:
     assert settings.secret_reread_seconds == 60
     assert settings.namespaces == ()
     assert settings.store is None
-    assert not settings.store_durable
     assert settings.cluster_id is None
 
 
@@ -50,7 +49,7 @@ def test_every_setting_can_come_from_its_variable() -> None:
     )
     assert settings.kubeconfig == Path("conf/kube")
     assert settings.namespaces == ("media", "films", "tv")
-    assert settings.store_durable
+    assert settings.store == Path("data/looparr.db")
     assert (settings.probes_host, settings.probes_port) == ("::1", 0)
     assert (settings.log_level, settings.log_format) == ("debug", "console")
     assert (settings.grace_seconds, settings.secret_reread_seconds) == (4.5, 5)

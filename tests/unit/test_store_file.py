@@ -240,7 +240,8 @@ def test_an_older_schema_is_brought_up_step_by_step_and_keeps_its_rows(
 ) -> None:
     connection = schema.connect(path)
     epoch = schema.prepare(connection, "here")
-    monkeypatch.setattr(schema, "VERSION", 3)
+    first = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", first + 2)
 
     def grow(connection: sa.Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE torrents ADD COLUMN size INTEGER")
@@ -248,10 +249,10 @@ def test_an_older_schema_is_brought_up_step_by_step_and_keeps_its_rows(
     def widen(connection: sa.Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE checkpoints (id TEXT)")
 
-    steps = {1: grow, 2: widen}
+    steps = {first: grow, first + 1: widen}
     assert schema.prepare(connection, "here", migrations=steps) == epoch
     with connection.begin():
-        assert schema.read_version(connection, "here") == 3
+        assert schema.read_version(connection, "here") == first + 2
         assert connection.exec_driver_sql("SELECT size FROM torrents").all() == []
     assert schema.prepare(connection, "here", migrations={}) == epoch, "a second start has nothing to do"
     connection.close()
@@ -265,14 +266,27 @@ def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: p
 
     connection = schema.connect(path)
     schema.prepare(connection, "here")
-    monkeypatch.setattr(schema, "VERSION", 2)
+    first = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", first + 1)
     with pytest.raises(OSError, match="cut"):
-        schema.prepare(connection, "here", migrations={1: half})
+        schema.prepare(connection, "here", migrations={first: half})
     with connection.begin():
-        assert schema.read_version(connection, "here") == 1
+        assert schema.read_version(connection, "here") == first
         assert "checkpoints" not in sa.inspect(connection).get_table_names()
     connection.close()
     connection.engine.dispose()
+
+
+async def test_a_store_of_schema_1_is_brought_up_and_keeps_its_rows(path: Path) -> None:
+    async with opened(path) as store:
+        await store.commit("uid", Changes(put_torrents=[TORRENT]))
+        epoch = store.epoch
+    sql(path, "DROP TABLE instances")
+    sql(path, "UPDATE looparr_schema SET version = 1")
+    async with opened(path) as store:
+        assert store.epoch == epoch
+        assert await store.census({"uid": "media"}) == ()
+        assert await store.load("uid") == Memory(torrents=(TORRENT,))
 
 
 # --- readers ---

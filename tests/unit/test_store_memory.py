@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from looparr.errors import StateError
 from looparr.runtime.executor import Executor
-from looparr.store import ActionRow, Changes, IntentRow, Memory, Store, StrikeKey, StrikeRow, TorrentKey, TorrentRow
+from looparr.store import (
+    Account,
+    ActionRow,
+    Changes,
+    IntentRow,
+    Memory,
+    Store,
+    StrikeKey,
+    StrikeRow,
+    TorrentKey,
+    TorrentRow,
+)
 
 DAY = 86_400.0
 NOW = 1_700_000_000.0
@@ -159,18 +170,55 @@ async def test_a_commit_that_fails_in_the_middle_changes_nothing(store: Store) -
 
 
 async def test_limits_are_counted_across_instances_by_endpoint_and_time(store: Store) -> None:
-    await store.commit("a", Changes(add_actions=[action(at=NOW - 10), action(at=NOW)]))
+    await store.commit("a", Changes(add_actions=[action(at=NOW - 10), action(at=NOW), action(at=NOW, cost=0)]))
     await store.commit("b", Changes(add_actions=[action(at=NOW), action(at=NOW, endpoint="other:8080")]))
-    assert len(await store.recent_actions(None, NOW, endpoint="qb:8080")) == 2
-    assert len(await store.recent_actions(None, 0, endpoint="qb:8080")) == 3
-    assert len(await store.recent_actions(None, 0)) == 4
-    assert [row.at for row in await store.recent_actions("a", 0)] == [NOW - 10, NOW]
+    assert [row.id for row in (await store.account("qb:8080", NOW)).actions] == [2, 4]
+    assert [row.id for row in (await store.account("qb:8080", 0)).actions] == [1, 2, 4]
+    assert await store.account("nobody:8080", 0) == Account()
+
+
+async def test_open_intents_of_all_instances_count_at_their_endpoint(store: Store) -> None:
+    there, elsewhere = {"endpoint": "qb:8080"}, {"endpoint": "other:8080"}
+    await store.put_intent(intent(id="i-2", created=NOW + 1, instance="twin", detail=there))
+    await store.put_intent(intent(id="i-1", detail=there))
+    await store.put_intent(intent(id="i-3", detail=elsewhere))
+    await store.put_intent(intent(id="i-4", detail={}))
+    await store.put_intent(intent(id="i-5", detail=there))
+    await store.commit("uid", Changes(close_intents=["i-5"]))
+    assert [one.id for one in (await store.account("qb:8080", 0)).intents] == ["i-1", "i-2"]
+    await store.forget("twin")
+    assert [one.id for one in (await store.account("qb:8080", 0)).intents] == ["i-1"]
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A budget of so many intents and charges."""
+
+    limit: int
+    endpoint: str = "qb:8080"
+    since: float = 0.0
+
+    def allows(self, account: Account) -> bool:
+        return len(account.actions) + len(account.intents) < self.limit
+
+
+async def test_of_many_that_ask_at_once_only_those_that_have_room_write(store: Store) -> None:
+    asked = [
+        store.put_intent(intent(id=f"i-{number}", instance=f"uid-{number}", detail={"endpoint": "qb:8080"}), AtMost(3))
+        for number in range(10)
+    ]
+    asked += [store.charge(f"uid-{number}", action(), AtMost(5)) for number in range(10)]
+    answers = await asyncio.gather(*asked)
+    assert answers == [number in {0, 1, 2, 10, 11} for number in range(20)]
+    account = await store.account("qb:8080", 0)
+    assert (len(account.intents), len(account.actions)) == (3, 2)
 
 
 async def test_memory_holds_actions_of_eight_days_only(store: Store, clock: Clock) -> None:
     await store.commit("uid", Changes(add_actions=[action(at=NOW - 8 * DAY - 1), action(at=NOW - 7 * DAY)]))
     assert [row.at for row in (await store.load("uid")).actions] == [NOW - 7 * DAY]
-    assert len(await store.recent_actions("uid", 0)) == 2
+    (found,) = await store.find(HASH)
+    assert len(found.actions) == 2
 
 
 async def test_old_actions_and_closed_intents_are_pruned_open_intents_never(store: Store, clock: Clock) -> None:
@@ -179,7 +227,7 @@ async def test_old_actions_and_closed_intents_are_pruned_open_intents_never(stor
     await store.commit("uid", Changes(add_actions=[action()], close_intents=["i-2"]))
     clock.now += 91 * DAY
     await store.commit("uid", Changes())
-    assert await store.recent_actions(None, 0) == ()
+    assert await store.account("qb:8080", 0) == Account()
     (found,) = await store.find("c0ffee")
     assert found.intents == (intent(),)
 
@@ -247,7 +295,7 @@ async def test_many_at_once_do_not_disturb_each_other(store: Store) -> None:
         memory = await store.load(uid)
         assert len(memory.torrents) == 10
         assert memory.intents == (intent(id=uid, instance=uid, phase="Sent"),)
-    assert len(await store.recent_actions(None, 0)) == 20
+    assert len((await store.account("qb:8080", 0)).actions) == 20
 
 
 async def test_a_closed_store_refuses_and_closing_twice_is_fine() -> None:

@@ -88,3 +88,17 @@ class Tls(Model):
     """Certificate authority (PEM) that signed the other side's certificate. Default: the system's authorities."""
     insecure_skip_verify: bool | None = Field(default=None)
     """true takes any certificate: whoever sits in between reads the credentials. Default false."""
+
+
+def secret_names(part: object) -> frozenset[str]:
+    """Find the names of all Secrets that a spec, or a part of one, refers to."""
+    match part:
+        case SecretRef():
+            return frozenset({part.name})
+        case Model():
+            inner = [getattr(part, name) for name in type(part).model_fields]
+        case list() | tuple():
+            inner = list(part)
+        case _:
+            return frozenset()
+    return frozenset().union(*map(secret_names, inner))

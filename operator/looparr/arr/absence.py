@@ -6,10 +6,11 @@ so when more than a fifth of what was known is missing at once, nobody is given 
 
 from __future__ import annotations
 
-from looparr.arr.fetch import Observation, View
+from looparr.arr.fetch import Observation
 from looparr.arr.history import download_ids
 from looparr.arr.memory import Memory
 from looparr.arr.states import State
+from looparr.arr.views import View
 from looparr.clients.qbittorrent.mirror import SHRINK_SHARE
 
 SHRUNK_HOLD = 300.0
@@ -57,10 +58,11 @@ def forget_history(memory: Memory, observation: Observation, now: float) -> None
     """Let go of old history, once an hour, except what anybody may still ask for.
 
     That is all a client shows, all we remember (a client that has just restarted shows less than it has), and all that
-    a removal under way was begun for. now: epoch seconds.
+    a removal under way was begun for; and everything while a client is down, for nobody knows what it has. now: epoch
+    seconds.
     """
     history = observation.history
-    if not history.sweep_is_due(now):
+    if observation.down or not history.sweep_is_due(now):
         return
     shown = (one for view in observation.views.values() for one in view.snapshot.torrents.values())
     kept = {name for one in shown for name in download_ids(one.hash, one.infohash_v1, one.infohash_v2)}

@@ -17,12 +17,13 @@ from looparr.arr.history import download_ids
 from looparr.arr.intents import Act, Intent, Next, Phase, Sight, Step, next_step
 from looparr.arr.judge import data_is_needed, judge
 from looparr.arr.ledger import Ledger
-from looparr.arr.limits import SEARCHES, Charge, cooled_down
+from looparr.arr.limits import NO_ROOM, cooled_down
 from looparr.arr.memory import Memory
-from looparr.arr.plan import Case, Situation
+from looparr.arr.plan import Case, Situation, intent_of
 from looparr.arr.send import Answer, Right, Sender, batches
 from looparr.arr.sight import Eyes, Fresh, look_again, look_up, of_another, read_fresh, rows_of
 from looparr.arr.spec import ArrSpec
+from looparr.arr.standing import Standing, read_only
 from looparr.arr.states import State
 from looparr.arr.tracked import Key, Tracked
 from looparr.clients.failures import HttpReason
@@ -41,7 +42,7 @@ _CHANGING = frozenset({Step.SEND, Step.CLIENT_DELETE, Step.MARK_FAILED, Step.SEA
 class Actor:
     """Carries out the plans of one instance in one turn. standing: the cases that open intents still stand on.
 
-    read_only: why nothing may be changed, "" when it may. failure: what did not work while the rest went on.
+    holds: what keeps removals back. failure: what did not work while the rest went on.
     """
 
     instance: str
@@ -51,11 +52,11 @@ class Actor:
     fetcher: Fetcher
     observation: Observation
     situation: Situation
+    holds: Standing
     standing: Mapping[Key, Case]
     ledger: Ledger
     right: Right
     now: Callable[[], float]
-    read_only: str = ""
     failure: LoopError | None = None
     _begun: dict[Key, Case] = field(default_factory=dict)
     _eyes: Eyes = field(init=False)
@@ -105,7 +106,9 @@ class Actor:
                 one.why = reason or "NoQueueRow: the Arr's queue does not show it, which proves nothing"
                 one.hold_until = one.hold_until if reason else self.now() + NO_ROW_HOLD
                 continue
-            await self.store.put_intent(intent.row(self.instance))
+            if not await self.ledger.begin(intent):
+                one.why = NO_ROOM
+                continue
             self._begun[case.key] = again
             self.memory.intents[case.key] = intent
             self.memory.waiting.discard(case.key)
@@ -116,7 +119,7 @@ class Actor:
         """Take every open intent one step further; one that cannot be looked at now does not keep the others back."""
         sends: list[Intent] = []
         for key, intent in list(self.memory.intents.items()):
-            if key.client not in self.observation.views:
+            if key.client not in self.observation.clients:
                 self.ledger.dropped(key, intent, "NoClient: its client is not in spec.downloadClients any more")
                 continue
             if doubt := self._eyes.in_doubt(intent):
@@ -165,8 +168,8 @@ class Actor:
         if step.step in {Step.SEND, Step.CLIENT_DELETE}:
             intent, reason = await self._still_wanted(key, intent, fresh)
             step = Next(Step.DROP, reason) if reason else step
-        if self.read_only and step.step in _CHANGING:
-            step = Next(Step.DROP if intent.phase is Phase.PLANNED else Step.WAIT, self.read_only)
+        if step.step in _CHANGING and (why := read_only(self.spec, self.holds, step.step)):
+            step = Next(Step.DROP if intent.phase is Phase.PLANNED else Step.WAIT, why)
         return intent, step
 
     async def _still_wanted(self, key: Key, intent: Intent, fresh: Fresh) -> tuple[Intent, str]:
@@ -192,27 +195,14 @@ class Actor:
         """Write down what is about to be done, and what the Arr shows before it."""
         grab = case.download.grab
         assert grab is not None
-        items = tuple(sorted(grab.items | {item for row in rows for item in row.item_ids}))
-        searched = await self._eyes.searched_before(items) if case.act is Act.REPLACE else {}
-        return Intent(
-            id=str(uuid.uuid4()),
-            act=case.act,
-            client=case.key.client,
-            hash=case.key.hash,
-            added_on=case.key.added_on,
-            name=case.torrent.name,
-            download_id=grab.download_id,
-            items=items,
-            rule=case.asked_by,
-            reason=case.why,
-            created=self.now(),
-            since=self.now(),
-            history_id=grab.history_id,
-            failed_before=case.download.failed.isoformat() if case.download.failed else "",
-            searched_before=searched,
-            title=grab.title,
-            indexer=grab.indexer,
-            interactive=grab.interactive,
+        items = sorted(grab.items | {item for row in rows for item in row.item_ids})
+        return intent_of(
+            case,
+            items,
+            await self._eyes.searched_before(items) if case.act is Act.REPLACE else {},
+            id_=str(uuid.uuid4()),
+            endpoint=self.ledger.endpoint(case.key.client),
+            now=self.now(),
             delete_data=not self._keeps_data(case),
         )
 
@@ -257,20 +247,26 @@ class Actor:
             if self._sender.failure is not None:
                 return
             await self.right.ask()
-            entered = []
-            for intent in batch:
-                if intent.phase is Phase.PLANNED:
-                    self.ledger.charged(intent)
-                entered.append(await self._enter(_key(intent), intent, Phase.SENT))
-                LOG.warning("removing torrent=%s act=%s reason=%s", intent.name, intent.act, intent.reason)
-            first = entered[0]
-            if first.act is Act.DELETE:
-                hashes = [intent.hash for intent in entered]
-                await self._sender.delete(first.client, hashes, delete_files=first.delete_data)
-            else:
-                rows = [rows_of(intent, fresh)[0].id for intent in entered]
-                if await self._sender.remove(rows, from_client=first.delete_data) is Answer.STALE:
-                    await self._singly(entered)
+            if entered := [one for intent in batch if (one := await self._charge(intent)) is not None]:
+                await self._remove(entered, fresh)
+
+    async def _charge(self, intent: Intent) -> Intent | None:
+        """Make durable that an intent is sent; None when its limits were lowered since, so that it is given up."""
+        if intent.phase is Phase.PLANNED and not await self.ledger.charge(intent):
+            self.ledger.dropped(_key(intent), intent, NO_ROOM)
+            return None
+        LOG.warning("removing torrent=%s act=%s reason=%s", intent.name, intent.act, intent.reason)
+        return await self._enter(_key(intent), intent, Phase.SENT)
+
+    async def _remove(self, batch: Sequence[Intent], fresh: Fresh) -> None:
+        """Send one batch; one that names a stale row has done nothing."""
+        first = batch[0]
+        if first.act is Act.DELETE:
+            await self._sender.delete(first.client, [one.hash for one in batch], delete_files=first.delete_data)
+            return
+        rows = [rows_of(intent, fresh)[0].id for intent in batch]
+        if await self._sender.remove(rows, from_client=first.delete_data) is Answer.STALE:
+            await self._singly(batch)
 
     async def _singly(self, intents: Iterable[Intent]) -> None:
         """Nothing was done because of one stale row: each is sent on its own after a fresh look."""
@@ -282,22 +278,22 @@ class Actor:
 
     async def _search(self, key: Key, intent: Intent, items: Sequence[int]) -> None:
         """Send our one search for what was removed, within its own limits."""
-        now = self.now()
-        sent = [row for row in self.memory.actions if row.action == "Search" and row.result == "Sent"]
-        room = SEARCHES.room([Charge(row.at, row.cost) for row in sent], now)
-        last = max((row.at for row in sent if set(row.items) & set(items)), default=None)
-        cooldown = self.spec.cooldowns_effective.after_search_seconds
         one = self.memory.tracked.get(key)
-        if len(items) > room or not cooled_down(last, cooldown, now):
+        if not (self._searches_rested(items) and await self.ledger.charge_search(intent, items)):
             if one is not None:
                 one.next_action = "Search: waits for its limit of five items an hour or spec.cooldowns.afterSearch"
             return
-        self.ledger.log(replace(intent, items=tuple(items)), "Sent", cost=len(items), action="Search")
         await self._enter(key, intent, Phase.SEARCH)
         if one is not None:
-            self.memory.move(one, State.RE_SEARCHING, now)
+            self.memory.move(one, State.RE_SEARCHING, self.now())
         LOG.info("searching again for what was removed, torrent=%s items=%s", intent.name, list(items))
         await self._sender.search(items)
+
+    def _searches_rested(self, items: Sequence[int]) -> bool:
+        """Whether the last search of any of these items is long enough ago."""
+        sent = [row for row in self.memory.actions if row.action == "Search" and row.result == "Sent"]
+        last = max((row.at for row in sent if set(row.items) & set(items)), default=None)
+        return cooled_down(last, self.spec.cooldowns_effective.after_search_seconds, self.now())
 
 
 def _key(intent: Intent) -> Key:

@@ -7,16 +7,16 @@ read when a delta or the counters changed, before anything is done, and at least
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from looparr.arr.history import History
-from looparr.arr.links import ClientLink, Links
+from looparr.arr.links import Links
 from looparr.arr.owners import QBITTORRENT, Owners, pair
 from looparr.arr.spec import ArrSpec
+from looparr.arr.views import ClientReader, Down, View
 from looparr.clients.qbittorrent.client import Versions
-from looparr.clients.qbittorrent.mirror import Cursor, Snapshot
 from looparr.clients.servarr import Servarr
 from looparr.clients.servarr_wire import QueueRow, QueueStatus
 from looparr.errors import Permanent
@@ -28,28 +28,10 @@ HISTORY_OVERLAP = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What one client says. changed, removed: hashes since our last look. categories: our scope in it."""
-
-    link: ClientLink
-    snapshot: Snapshot
-    cursor: Cursor
-    changed: frozenset[str]
-    removed: frozenset[str]
-    categories: frozenset[str]
-    tags: frozenset[str]
-
-    @property
-    def server_time(self) -> float | None:
-        """The client's own clock, epoch seconds."""
-        return self.snapshot.server_date.timestamp() if self.snapshot.server_date else None
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that a turn judges. touched: downloadIds about which queue or history said something new.
 
-    owners: which of our clients each of the Arr's is.
+    owners: which of our clients each of the Arr's is. down: the clients that there is no view of, and why.
     """
 
     views: Mapping[str, View]
@@ -62,10 +44,18 @@ class Observation:
     versions: Mapping[str, Versions]
     skew: float | None
     owners: Owners = field(default_factory=Owners)
+    down: Mapping[str, Down] = field(default_factory=dict)
+
+    @property
+    def clients(self) -> frozenset[str]:
+        """Names of all clients of the spec, seen or down."""
+        return frozenset({*self.views, *self.down})
 
     def holders(self, names: Collection[str]) -> tuple[str, ...]:
-        """Give the clients that have a torrent of one of these hashes."""
-        return tuple(one for one, view in self.views.items() if any(name in view.snapshot.torrents for name in names))
+        """Give the clients that have a torrent of one of these hashes, or had it when they were last seen."""
+        shown: dict[str, Container[str]] = {name: view.snapshot.torrents for name, view in self.views.items()}
+        shown |= {name: one.shown for name, one in self.down.items()}
+        return tuple(one for one, hashes in shown.items() if any(name in hashes for name in names))
 
 
 @dataclass(slots=True)
@@ -81,11 +71,15 @@ class Fetcher:
     _settings_at: float | None = None
     _arr_version: str = ""
     _owners: Owners = field(default_factory=Owners)
-    _categories: dict[str, frozenset[str]] = field(default_factory=dict)
+    _categories: frozenset[str] = frozenset()
     _roots: tuple[str, ...] = ()
     _auto: tuple[bool, bool] = (True, True)
-    _versions: dict[str, Versions] = field(default_factory=dict)
     _touched: frozenset[str] = frozenset()
+    _history_since: datetime | None = None
+    _clients: ClientReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._clients = ClientReader(self.links, self.spec)
 
     @property
     def arr(self) -> Servarr:
@@ -117,16 +111,17 @@ class Fetcher:
         now = self.links.around.clock.monotonic()
         return self._settings_at is None or now - self._settings_at > SETTINGS_EVERY
 
-    async def fetch(self, *, eager: bool) -> Observation:
+    async def fetch(self, *, eager: bool, remembered: Collection[tuple[str, str]] = ()) -> Observation:
         """Read what has to be read. eager: something is under way or waits, so the queue is read in any case.
 
-        The links are open, and the Arr has proved to be the right one.
+        remembered: (client, hash) of the torrents that are known to be there. The links are open, and the Arr has
+        proved to be the right one. Raises LoopError: the Arr cannot be read, or none of the clients can.
         """
         now = self.links.around.clock.monotonic()
         if self._settings_due():
             await self._read_settings()
             self._settings_at = now
-        views = {name: await self._view(link) for name, link in self.links.clients.items()}
+        views, down = await self._clients.read(self._categories, remembered)
         status = await self.arr.queue_status()
         moved = any(view.changed or view.removed for view in views.values())
         stale = self._queue_at is None or now - self._queue_at > QUEUE_EVERY
@@ -143,16 +138,21 @@ class Fetcher:
             roots=self._roots,
             auto_redownload=self._auto,
             arr_version=self._arr_version,
-            versions=dict(self._versions),
+            versions=dict(self._clients.versions),
             skew=max((one for one in skews if one is not None), key=abs, default=None),
             owners=self._owners,
+            down=down,
         )
 
     def judged(self, observation: Observation) -> None:
-        """Everything of this observation was looked at; a turn that failed before gets the same changes again."""
+        """Everything of this observation was looked at; a turn that failed before gets the same changes again.
+
+        What was touched meanwhile in a client that is down, nobody saw: once it is back, all of it is looked at.
+        """
         self._touched = frozenset()
-        for view in observation.views.values():
-            view.link.cursor = view.cursor
+        for name, link in self.links.clients.items():
+            view = observation.views.get(name)
+            link.cursor = view.cursor if view is not None else None
 
     async def read_queue(self) -> None:
         """Read the whole queue; what came, changed or went is touched."""
@@ -167,39 +167,34 @@ class Fetcher:
         self._touched |= {name for name in named if _shape(before.get(name)) != _shape(fresh.get(name))}
 
     async def _read_history(self, views: Collection[View]) -> None:
-        """Read the history since the last look, or since before the oldest torrent; what it names is touched."""
-        if self.history.newest is not None:
-            since = self.history.newest - HISTORY_OVERLAP
-        else:
-            added = [one.added_on for view in views for one in view.snapshot.torrents.values() if one.added_on > 0]
-            oldest = min(added, default=self.links.around.clock.wall().timestamp())
-            since = datetime.fromtimestamp(oldest, UTC) - HISTORY_MARGIN
+        """Read the history that may say something new; what it names is touched."""
+        since = history_span(self.history.newest, self._history_since, views, self.links.around.clock.wall())
         self._touched |= self.history.merge(await self.arr.history_since(since))
-
-    async def _view(self, link: ClientLink) -> View:
-        snapshot = await link.mirror.refresh(max_age=0.5)
-        cursor, changed, removed = link.mirror.changed_since(link.cursor)
-        wanted = next(one for one in self.spec.download_clients if one.name == link.name)
-        return View(
-            link=link,
-            snapshot=snapshot,
-            cursor=cursor,
-            changed=changed,
-            removed=removed,
-            categories=frozenset(wanted.categories or ()) or self._categories.get(link.name, frozenset()),
-            tags=frozenset(wanted.tags or ()),
-        )
+        self._history_since = min(since, self._history_since or since)
 
     async def _read_settings(self) -> None:
         clients = await self.arr.download_clients()
         self._owners = pair(clients, self.spec.download_clients)
         mine = [one for one in clients if one.implementation.casefold() == QBITTORRENT]
-        found = frozenset(name for one in mine for name in (one.category, one.imported_category) if name)
-        self._categories = dict.fromkeys(self.links.clients, found)
+        self._categories = frozenset(name for one in mine for name in (one.category, one.imported_category) if name)
         self._roots = tuple(await self.arr.root_folders())
         config = await self.arr.download_client_config()
         self._auto = (config.auto_redownload_failed, config.auto_redownload_failed_from_interactive_search)
-        self._versions = {name: await link.client.versions() for name, link in self.links.clients.items()}
+        self._clients.versions.clear()
+
+
+def history_span(newest: datetime | None, known: datetime | None, views: Iterable[View], now: datetime) -> datetime:
+    """Say since when the history has to be read: the last look, or before the oldest torrent that has come into sight.
+
+    newest: the newest event there is. known: since when the history was read already. A client that was down may show
+    older torrents than all others, and without their grabs they would be nobody's.
+    """
+    added = (view.snapshot.torrents[one].added_on for view in views for one in view.changed)
+    oldest = min((one for one in added if one > 0), default=now.timestamp())
+    wanted = datetime.fromtimestamp(oldest, UTC) - HISTORY_MARGIN
+    if newest is None or known is None or wanted < known:
+        return min(wanted, known or wanted)
+    return newest - HISTORY_OVERLAP
 
 
 def _shape(rows: tuple[QueueRow, ...] | None) -> tuple[tuple[int, str, str, str], ...]:

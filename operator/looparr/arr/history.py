@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import NamedTuple
 
-from looparr.clients.servarr_wire import SERVARR, HistoryRecord
+from looparr.clients.servarr_dialect import SERVARR
+from looparr.clients.servarr_wire import HistoryRecord
 
 IMPORT_EVENTS = frozenset(dialect.import_event for dialect in SERVARR.values())
 INTERACTIVE = "interactivesearch"

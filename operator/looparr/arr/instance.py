@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from looparr.api.spec import Mode
-from looparr.arr.act import ONE_ONLY, Actor
+from looparr.arr.act import Actor
 from looparr.arr.fetch import Fetcher, Observation
 from looparr.arr.history import download_ids
 from looparr.arr.ledger import Ledger
-from looparr.arr.limits import DAY, Charge, cooled_down
+from looparr.arr.limits import DAY, address, booked, cooled_down
 from looparr.arr.links import Links
+from looparr.arr.lookups import look_up_wanted
 from looparr.arr.memory import Memory
-from looparr.arr.plan import Plan, Situation, decide, uncharged
+from looparr.arr.plan import Plan, Situation, decide, planned
 from looparr.arr.recall import recall
 from looparr.arr.record import message, notes, status_block
+from looparr.arr.removed import removals
 from looparr.arr.report import held_back
 from looparr.arr.rules import Rule, effective_rules
 from looparr.arr.send import Right
-from looparr.arr.sight import Fresh, look_up, of_another
+from looparr.arr.sight import Fresh, of_another
 from looparr.arr.spec import ArrSpec
-from looparr.arr.standing import Standing, offline, standing, update_brake
+from looparr.arr.standing import Standing, offline, read_only, standing, update_brake
 from looparr.arr.surroundings import Surroundings
-from looparr.arr.survey import Survey, Surveyor, removals
+from looparr.arr.survey import Survey, Surveyor
 from looparr.arr.tracked import Tracked
+from looparr.arr.views import failure
+from looparr.clients.failures import HttpReason
 from looparr.engine.types import Event, Fenced, Outcome, Subject, Turn
 from looparr.errors import Blocked, LoopError, Permanent
 from looparr.store.store import STORE_UNAVAILABLE
 
-LOOK_UPS = 20
 SOON = 1.0
 COMMIT_EVERY = 60.0
 
@@ -76,15 +79,17 @@ class Instance:
 
     async def _run(self, turn: Turn) -> Outcome:
         memory = await self._remembered(turn)
-        observation = await self._fetch(turn)
+        observation = await self._fetch(turn, memory)
         survey, unread = await self._survey(turn, memory, observation)
         holds = standing(memory, observation, self.spec, self.now())
-        ledger = Ledger(memory, observation, self.now, self.around.acted)
-        failure = await self._act(turn, observation, survey, holds, ledger) or unread
+        ledger = Ledger(self.uid, self.spec, self.around.store, memory, observation, self.now, self.around.acted)
+        error = await self._act(turn, observation, survey, holds, ledger)
+        if observation.down:
+            error = error or failure(observation.views, observation.down)
         outcome = await self._record(memory, observation, holds, ledger.events)
-        if failure is not None:
+        if error := error or unread:
             turn.report(outcome)
-            raise failure
+            raise error
         return outcome
 
     async def _remembered(self, turn: Turn) -> Memory:
@@ -94,7 +99,7 @@ class Instance:
             self.memory = await recall(self.around.store, turn, self.spec, self.rules, self.now())
         return self.memory
 
-    async def _fetch(self, turn: Turn) -> Observation:
+    async def _fetch(self, turn: Turn, memory: Memory) -> Observation:
         """Phase 1. A refused key or password makes the next turn read the Secrets anew."""
         if turn.triggered:
             self.links.retry_logins()
@@ -102,11 +107,10 @@ class Instance:
             if await self.links.open():
                 self.fetcher.forget_settings()
             await self._claim(turn)
-            return await self.fetcher.fetch(eager=bool(self.memory and self.memory.intents))
+            return await self.fetcher.fetch(eager=bool(memory.intents), remembered=memory.current)
         except LoopError as error:
-            if error.reason in {"Unauthorized", "LoginRefused"}:
+            if error.reason == HttpReason.UNAUTHORIZED:
                 self.links.distrust()
-            if error.reason == "Unauthorized":
                 self.fetcher.forget_settings()
             raise
 
@@ -124,7 +128,8 @@ class Instance:
 
         Gives the first look-up that failed, too: that torrent stays unsettled, the others go on.
         """
-        baseline = "baseline" not in memory.values
+        looked: dict[str, float] = memory.values.get("looked") or {}
+        newcomers = observation.views.keys() - looked.keys()
         surveyor = Surveyor(
             spec=self.spec,
             rules=self.rules,
@@ -135,30 +140,19 @@ class Instance:
             edited=memory.values.get("edited") or {},
             owner_tag=self.around.owner_tag,
             everything=self.everything,
-            baseline=baseline,
+            newcomers=frozenset(newcomers),
         )
-        survey = surveyor.look()
-        wanted, survey.wants_facts = survey.wants_facts, []
-        memory.unsettled |= {one.key for _, _, one in wanted}
-        failure: LoopError | None = None
-        for view, torrent, one in wanted[:LOOK_UPS]:
-            if one.key in memory.tracked and not one.facts.known:
-                try:
-                    memory.learn(one, await look_up(view.link.client, torrent))
-                except LoopError as error:
-                    if error.reason not in ONE_ONLY:
-                        raise
-                    failure = failure or error
-                    continue
-                surveyor.examine(view, torrent)
+        for _ in surveyor.look():
+            await asyncio.sleep(0)
+        unread = await look_up_wanted(surveyor, self.around.clock.monotonic)
         self.fetcher.judged(observation)
         self.everything = False
-        if baseline:
-            memory.put_value("baseline", self.now())
-        if survey.imported:
-            memory.add_total("imported", survey.imported)
+        if newcomers:
+            memory.put_value("looked", looked | dict.fromkeys(newcomers, self.now()))
+        if surveyor.survey.imported:
+            memory.add_total("imported", surveyor.survey.imported)
         update_brake(memory, turn.subject.annotations, self.now())
-        return survey, failure
+        return surveyor.survey, unread
 
     def _observe(self, memory: Memory, observation: Observation) -> dict[str, float]:
         """Let the observation clocks move on, each at most two intervals; give their readings before."""
@@ -192,11 +186,11 @@ class Instance:
             fetcher=self.fetcher,
             observation=observation,
             situation=situation,
+            holds=holds,
             standing=survey.standing,
             ledger=ledger,
             right=right,
             now=self.now,
-            read_only=self._read_only(holds),
         )
         try:
             for part in (partial(actor.remove, plan.removals), partial(actor.nudge, completed)):
@@ -223,26 +217,19 @@ class Instance:
         plan = decide((case for key, case in survey.cases.items() if key not in others), situation)
         return replace(plan, held={**plan.held, **others})
 
-    def _read_only(self, holds: Standing) -> str:
-        """Say why nothing at all may be changed."""
-        if self.spec.mode == Mode.OBSERVE:
-            return "Observe: touches nothing"
-        return f"OwnershipConflict: {holds.conflict}" if holds.conflict else ""
-
     async def _situation(self, memory: Memory, observation: Observation, holds: Standing) -> Situation:
         now = self.now()
-        charges: dict[str, Sequence[Charge]] = {}
-        for name, view in observation.views.items():
-            rows = await self.around.store.recent_actions(None, now - DAY, endpoint=view.link.endpoint)
-            sent = [row for row in rows if row.action != "Search"]
-            charges[name] = [Charge(row.at, row.cost, str(row.detail.get("intent") or "")) for row in sent]
+        charges = {
+            name: booked(await self.around.store.account(address(view.link.endpoint), now - DAY), now)
+            for name, view in observation.views.items()
+        }
         return Situation(
             spec=self.spec,
             now=now,
             warmup_until=holds.warmup_until,
             holds=holds.holds,
             charges=charges,
-            uncharged=uncharged(memory.intents.values(), charges),
+            planned=planned(memory.intents.values()),
             removed=removals(memory),
             last_blocklist=memory.values.get("last_blocklist"),
             busy=frozenset(memory.intents),
@@ -252,7 +239,7 @@ class Instance:
     def _to_nudge(self, memory: Memory, survey: Survey, holds: Standing) -> list[Tracked]:
         """Give the completed torrents that the Arr has to be told of; within the cooldown they wait."""
         waiting = [one for one in survey.completed if not one.nudged]
-        if self._read_only(holds) or not waiting:
+        if read_only(self.spec, holds) or not waiting:
             return []
         cooldown = self.spec.cooldowns_effective.after_import_seconds
         return waiting if cooled_down(memory.values.get("last_nudge"), cooldown, self.now()) else []

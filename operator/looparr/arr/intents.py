@@ -19,7 +19,7 @@ from looparr.store.rows import IntentRow
 
 EXPIRY = 3600.0
 SEARCH_WITHIN = 86400.0
-"""Seconds after an intent was made within which its search may still be sent: later nobody expects one."""
+"""Seconds after an intent was made within which what went may be marked and searched: later nobody expects it."""
 ATTEMPTS = 3
 SETTLE = 10.0
 """Seconds given to client and Arr to show the effect of a call before the next step is tried."""
@@ -63,6 +63,7 @@ class Step(StrEnum):
 class Intent:
     """One removal under way. Times are epoch seconds of our own clock.
 
+    endpoint: the client's address, where the intent has its room until it is sent.
     download_id: case-folded. history_id: the grab's event, for history/failed. failed_before / searched_before: what
     the Arr showed when the intent was made; only something newer counts as done. attempts: sends in this phase. single:
     not in a bulk again. marked: we marked it as failed by hand.
@@ -79,6 +80,7 @@ class Intent:
     rule: str
     reason: str
     created: float
+    endpoint: str = ""
     phase: Phase = Phase.PLANNED
     since: float = 0.0
     attempts: int = 0
@@ -131,6 +133,7 @@ class Intent:
     def detail(self) -> dict[str, Any]:
         """Give what the store keeps beside the columns it knows."""
         return {
+            "endpoint": self.endpoint,
             "name": self.name,
             "download_id": self.download_id,
             "since": self.since,
@@ -180,7 +183,7 @@ def next_step(intent: Intent, sight: Sight, now: float) -> Next:
         return Next(Step.DROP, "Expired: not removed within an hour; it is judged anew")
     if intent.act is Act.DELETE:
         return _delete(intent, sight, now)
-    if expired and not sight.failed:
+    if expired and not sight.failed and intent.phase is not Phase.MARK_FAILED:
         return Next(Step.DROP, "GoneByOther: gone, and the Arr did not fail it within an hour; no blocklist, no search")
     match intent.phase:
         case Phase.PLANNED:
@@ -243,6 +246,8 @@ def _mark_failed(intent: Intent, sight: Sight, now: float) -> Next:
         return Next(Step.CLIENT_DELETE)
     if sight.failed:
         return Next(Step.SETTLED)
+    if now - intent.created > SEARCH_WITHIN:
+        return Next(Step.DROP, "NotBlocklisted: removed, and the Arr could not be told so within a day; not searched")
     return _again(intent, now, Step.MARK_FAILED, "NotBlocklisted: the Arr did not mark it as failed; not searched")
 
 

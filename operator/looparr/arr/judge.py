@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from looparr.arr import gates
 from looparr.arr.classify import Known, classify
-from looparr.arr.fetch import View
 from looparr.arr.health import Finding
 from looparr.arr.plan import Case, Situation, refusal
 from looparr.arr.rules import in_condition, min_progress, passes_filters
 from looparr.arr.spec import ArrSpec
 from looparr.arr.tracked import Tracked
+from looparr.arr.views import View
 from looparr.clients.qbittorrent.wire import Torrent
 
 

@@ -16,7 +16,7 @@ from looparr.clients.kube_tls import tls_files
 from looparr.clients.qbittorrent.client import Credentials, QBittorrent
 from looparr.clients.qbittorrent.mirror import Cursor, Mirror, MirrorKey
 from looparr.clients.servarr import Servarr
-from looparr.errors import Blocked
+from looparr.errors import Blocked, LoopError
 
 
 @dataclass(slots=True)
@@ -38,13 +38,17 @@ class ClientLink:
 
 @dataclass(slots=True)
 class Links:
-    """Opens, keeps and renews the connections of one object. marks: what two objects on one Arr have in common."""
+    """Opens, keeps and renews the connections of one object.
+
+    marks: what two objects on one Arr have in common. unopened: why a client cannot be asked, by name.
+    """
 
     namespace: str
     spec: ArrSpec
     around: Surroundings
     arr: Servarr | None = None
     clients: dict[str, ClientLink] = field(default_factory=dict)
+    unopened: dict[str, LoopError] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     _arr_version: tuple[str, ...] = ()
     _stale: bool = False
@@ -61,12 +65,16 @@ class Links:
     async def open(self) -> bool:
         """Make sure that every connection bears the newest Secret. True when something was made anew.
 
-        Raises Blocked when a Secret is missing, not offered, or lacks a key.
+        Raises Blocked when the Arr's Secret is missing, not offered, or lacks a key; a client's is noted as unopened.
         """
         fresh, self._stale = self._stale, False
         changed = await self._open_arr(fresh=fresh)
+        self.unopened.clear()
         for wanted in self.spec.download_clients:
-            changed = await self._open_client(wanted, fresh=fresh) or changed
+            try:
+                changed = await self._open_client(wanted, fresh=fresh) or changed
+            except LoopError as error:
+                self.unopened[wanted.name] = error
         return changed
 
     async def close(self) -> None:

@@ -30,15 +30,20 @@ class Owners:
         known = self.candidates.get(theirs)
         return known is None or client in known
 
-    def refusal(self, client: str, theirs: Iterable[str], holders: Collection[str]) -> str:
+    def refusal(
+        self, client: str, theirs: Collection[str], holders: Collection[str], down: Collection[str] = ()
+    ) -> str:
         """Say why a torrent in our `client` may not be the Arr's, or "".
 
         theirs: what the Arr calls the client, from grab and queue rows. holders: ours that have a torrent of that hash.
+        down: ours that cannot be asked what they have.
         """
         if others := sorted(set(holders) - {client}):
             return f"OtherClient: {', '.join(others)} holds the same torrent, and only one of them is the Arr's"
         if strange := [name for name in theirs if not self.may_mean(name, client)]:
             return f"OtherClient: the Arr handed it to its client {strange[0]!r}, which is not {client}"
+        if unseen := [ours for ours in down if any(self.may_mean(name, ours) for name in theirs)]:
+            return f"OtherClient: the Arr may mean one in {', '.join(unseen)}, which is down"
         return ""
 
 

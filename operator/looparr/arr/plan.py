@@ -16,7 +16,7 @@ from looparr.arr.classify import is_imported
 from looparr.arr.health import Finding
 from looparr.arr.history import Download, Grab
 from looparr.arr.intents import Act, Intent, Phase
-from looparr.arr.limits import Charge, Windows, cooled_down
+from looparr.arr.limits import NO_ROOM, Charge, Windows, cooled_down
 from looparr.arr.rules import Facts, describe
 from looparr.arr.spec import ArrSpec, Privacy, SeedGoal
 from looparr.arr.states import DOWNLOADING_STATES, Activity, State, client_state
@@ -61,8 +61,8 @@ class Situation:
     """What holds for the whole turn. now, warmup_until, last_blocklist: epoch seconds.
 
     holds: reasons that keep every removal back (brake, store lost, client shrunk, ownership conflict). charges: what
-    was sent lately, by client. uncharged: open intents that will still be charged, by client (see `uncharged`).
-    removed: earlier removals of ours. busy: torrents with an open intent. categories: this Arr's, by client.
+    counts for the limits, by client, whoever sent or began it. planned: what this turn sends before anything new, by
+    client. removed: earlier removals of ours. busy: torrents with an open intent. categories: this Arr's, by client.
     """
 
     spec: ArrSpec
@@ -70,7 +70,7 @@ class Situation:
     warmup_until: float
     holds: tuple[str, ...] = ()
     charges: Mapping[str, Sequence[Charge]] = field(default_factory=dict)
-    uncharged: Mapping[str, int] = field(default_factory=dict)
+    planned: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[gates.Removed, ...] = ()
     last_blocklist: float | None = None
     busy: frozenset[Key] = frozenset()
@@ -95,30 +95,67 @@ def decide(cases: Iterable[Case], situation: Situation) -> Plan:
     held: dict[Key, str] = {}
     limits = situation.spec.limits_effective
     windows = Windows(limits.per_turn, limits.per_hour, limits.per_day)
-    spent: Counter[str] = Counter(situation.uncharged)
+    chosen: Counter[str] = Counter()
     for case in sorted(cases, key=_order):
         reason = refusal(case, situation)
         client = case.key.client
-        if not reason and windows.room(situation.charges.get(client, ()), situation.now) <= spent[client]:
-            reason = "Limits: spec.limits allows no more removals for now; it waits and is judged again"
+        charges, in_turn = situation.charges.get(client, ()), situation.planned.get(client, 0)
+        if not reason and windows.room(charges, situation.now, in_turn=in_turn) <= chosen[client]:
+            reason = NO_ROOM
         if not reason and case.act is Act.REPLACE and _cooling(situation):
             reason = "Cooldown: spec.cooldowns.afterBlocklist is not over since the last removal"
         if reason:
             held[case.key] = reason
             continue
-        spent[client] += 1
+        chosen[client] += 1
         removals.append(case)
         situation = _with_removal(case, situation)
     return Plan(tuple(removals), held)
 
 
-def uncharged(intents: Iterable[Intent], charges: Mapping[str, Sequence[Charge]]) -> Counter[str]:
-    """Count by client the open intents that are going to be sent and have no charge yet: a limit's room is theirs.
+def planned(intents: Iterable[Intent]) -> Counter[str]:
+    """Count by client the open intents that are still to be sent; a process that dies after planning leaves them."""
+    return Counter(one.client for one in intents if one.phase is Phase.PLANNED)
 
-    A process that dies between planning and sending leaves them; one that was sent and planned again has its charge.
+
+def intent_of(
+    case: Case,
+    items: Sequence[int],
+    searched: Mapping[str, str],
+    *,
+    id_: str,
+    endpoint: str,
+    now: float,
+    delete_data: bool,
+) -> Intent:
+    """Write down what is about to be done, and what the Arr shows before it. The case has a grab.
+
+    items: of the grab and of its queue rows. searched: when each was last searched. endpoint: the client's address.
     """
-    charged = {charge.intent for sent in charges.values() for charge in sent if charge.cost}
-    return Counter(one.client for one in intents if one.phase is Phase.PLANNED and one.id not in charged)
+    grab, failed = case.download.grab, case.download.failed
+    assert grab is not None
+    return Intent(
+        id=id_,
+        act=case.act,
+        client=case.key.client,
+        hash=case.key.hash,
+        added_on=case.key.added_on,
+        name=case.torrent.name,
+        download_id=grab.download_id,
+        items=tuple(items),
+        rule=case.asked_by,
+        reason=case.why,
+        created=now,
+        since=now,
+        endpoint=endpoint,
+        history_id=grab.history_id,
+        failed_before=failed.isoformat() if failed else "",
+        searched_before=searched,
+        title=grab.title,
+        indexer=grab.indexer,
+        interactive=grab.interactive,
+        delete_data=delete_data,
+    )
 
 
 def _with_removal(case: Case, situation: Situation) -> Situation:

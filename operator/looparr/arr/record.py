@@ -24,7 +24,7 @@ def status_block(
     memory: Memory, observation: Observation, spec: ArrSpec, standing: Standing, *, now: float, epoch: str
 ) -> dict[str, Any]:
     """Give the ArrInstance's own status fields, camelCase, lists cut to MOST. epoch: which store wrote this."""
-    versions = next(iter(observation.versions.values()), None)
+    versions = observation.versions.get(spec.download_clients[0].name)
     keys = memory.in_trouble()
     return ArrStatus(
         torrents=_counts(memory),
@@ -48,7 +48,7 @@ def status_block(
             web_api=versions.web_api if versions else None,
             rules=None if spec.default_rules == DefaultRules.EXCLUDE else SAFE_SET,
         ),
-        connectivity=f"Frozen: {standing.offline}" if standing.offline else "Connected",
+        connectivity=_connectivity(observation, standing),
         warmup_until=_time(standing.warmup_until) if standing.warmup_until > now else None,
         store_epoch=epoch,
     ).model_dump(by_alias=True, exclude_none=True, mode="json")
@@ -99,6 +99,13 @@ def message(memory: Memory, standing: Standing, *, now: float) -> str:
 def _counts(memory: Memory) -> dict[str, int]:
     counts = {"total": sum(memory.counts.values()), "owned": memory.owned}
     return counts | {_lower(state): count for state, count in sorted(memory.counts.items()) if count > 0}
+
+
+def _connectivity(observation: Observation, standing: Standing) -> str:
+    """Say whose clocks stand still, and why."""
+    frozen = [f"{name} is down ({one.error.reason})" for name, one in observation.down.items()]
+    frozen += [standing.offline] if standing.offline else []
+    return f"Frozen: {', '.join(frozen)}" if frozen else "Connected"
 
 
 def _lower(state: State) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from looparr.arr.absence import held_after_shrink
-from looparr.arr.fetch import Fetcher, Observation, View
+from looparr.arr.fetch import Fetcher, Observation
 from looparr.arr.history import download_ids
 from looparr.arr.intents import Intent, Phase, Sight
 from looparr.arr.memory import Memory
@@ -18,11 +18,12 @@ from looparr.arr.plan import Case
 from looparr.arr.rules import Facts
 from looparr.arr.standing import offline
 from looparr.arr.states import Activity, client_state
-from looparr.arr.survey import tracker_host
 from looparr.arr.tracked import Key
+from looparr.arr.views import View
 from looparr.clients.qbittorrent.client import QBittorrent
-from looparr.clients.qbittorrent.wire import Torrent
-from looparr.clients.servarr_wire import Command, Dialect, Item, QueueRow
+from looparr.clients.qbittorrent.wire import Torrent, tracker_host
+from looparr.clients.servarr_dialect import Dialect
+from looparr.clients.servarr_wire import Command, Item, QueueRow
 
 RUNNING = frozenset({"queued", "started"})
 SEARCHING = frozenset({Phase.REMOVED, Phase.SEARCH})
@@ -97,6 +98,8 @@ class Eyes:
 
     def in_doubt(self, intent: Intent) -> str:
         """Say why an absence proves nothing now: the client has just restarted, or is cut off. "" when it does."""
+        if intent.client in self.observation.down:
+            return "its client is down"
         view = self.observation.views[intent.client]
         if intent.phase in SEARCHING:
             return ""
@@ -162,7 +165,7 @@ def of_another(case: Case, rows: Iterable[QueueRow], observation: Observation) -
     torrent, grab = case.torrent, case.download.grab
     names = [row.download_client for row in rows] or [grab.client if grab else ""]
     holders = observation.holders(download_ids(torrent.hash, torrent.infohash_v1, torrent.infohash_v2))
-    return observation.owners.refusal(case.key.client, names, holders)
+    return observation.owners.refusal(case.key.client, names, holders, observation.down)
 
 
 def rows_of(intent: Intent, fresh: Fresh) -> tuple[QueueRow, ...]:

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from looparr.api.meta import RELEASE_BRAKE
+from looparr.api.spec import Mode
 from looparr.arr import brake as brakes
-from looparr.arr.absence import held_after_shrink
+from looparr.arr.absence import GONE_AFTER, held_after_shrink
 from looparr.arr.fetch import Observation
 from looparr.arr.health import Clock
+from looparr.arr.intents import Step
 from looparr.arr.memory import Memory
 from looparr.arr.rules import Rule
 from looparr.arr.spec import ArrSpec
@@ -64,9 +66,28 @@ def standing(memory: Memory, observation: Observation, spec: ArrSpec, now: float
         store_lost="the store was lost or restored; removals are off for an hour" if held else "",
         shrunk=f"{', '.join(shrunk)} lost more than a fifth of its torrents at once" if shrunk else "",
         offline=f"{', '.join(out)} is disconnected" if out else "",
-        conflict="another operator's looparr-owner tag is on torrents of ours" if memory.conflicts else "",
+        conflict="another operator's looparr-owner tag is on torrents of ours" if _in_conflict(memory) else "",
         skew=skew if abs(skew) > SKEW_LIMIT else 0.0,
     )
+
+
+def read_only(spec: ArrSpec, holds: Standing, step: Step | None = None) -> str:
+    """Say why nothing may be changed now, or a removal may not take that step; "" when it may.
+
+    What another operator may own is left alone. That a torrent is gone which we removed is told to the Arr all the
+    same: it touches no torrent, and without it the Arr would grab the same release again.
+    """
+    if spec.mode == Mode.OBSERVE:
+        return "Observe: touches nothing"
+    if holds.conflict and step is not Step.MARK_FAILED:
+        return f"OwnershipConflict: {holds.conflict}"
+    return ""
+
+
+def _in_conflict(memory: Memory) -> bool:
+    """Whether a torrent bears another operator's tag. One that is gone bears none, although its removal is open."""
+    marked = (memory.tracked.get(key) for key in memory.conflicts)
+    return any(one is None or one.absent < GONE_AFTER for one in marked)
 
 
 def learn_rules(memory: Memory, rules: Sequence[Rule]) -> frozenset[str]:

@@ -5,29 +5,40 @@ A torrent that neither changed nor is due is not looked at: a turn costs what ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from looparr.arr import gates
 from looparr.arr import spec as contract
 from looparr.arr.absence import forget_history, note_absent
 from looparr.arr.classify import Known, classify, intent_state, is_imported
-from looparr.arr.fetch import Observation, View
+from looparr.arr.fetch import Observation
 from looparr.arr.health import Finding, Health, Reading, examine, progress
 from looparr.arr.history import Download, download_ids
-from looparr.arr.intents import Act, Phase
 from looparr.arr.memory import Memory
 from looparr.arr.plan import Case
+from looparr.arr.removed import removals, under_way
 from looparr.arr.rules import Facts, Rule, min_progress
 from looparr.arr.spec import ArrSpec
 from looparr.arr.standing import begun, learn_rules, note_bad
 from looparr.arr.states import DOWNLOADING_STATES, State
 from looparr.arr.tracked import Key, Tracked
-from looparr.clients.qbittorrent.wire import Torrent
+from looparr.arr.views import View
+from looparr.clients.qbittorrent.wire import Torrent, tracker_host
 
 SEEDING = frozenset({State.SEEDING, State.SEED_GOAL_MET})
 BAD_STATES = frozenset({State.STALLED, State.MISSING, State.ERRORED})
+PAUSE_EVERY = 200
+"""Torrents after which a look pauses, so that others may go on meanwhile: about 7 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A torrent of which more has to be known than the list says."""
+
+    view: View
+    torrent: Torrent
+    one: Tracked
 
 
 @dataclass(slots=True)
@@ -35,19 +46,22 @@ class Survey:
     """What one look at the changed and due torrents gave.
 
     cases: removals that a rule or goal asks for. standing: the same for torrents with an open intent. completed:
-    owned, complete, not told to the Arr yet. wants_facts: look them up first. imported: newly imported ones.
+    owned, complete, not told to the Arr yet. wanted: look them up first. imported: newly imported ones.
     """
 
     cases: dict[Key, Case] = field(default_factory=dict)
     standing: dict[Key, Case] = field(default_factory=dict)
     completed: list[Tracked] = field(default_factory=list)
-    wants_facts: list[tuple[View, Torrent, Tracked]] = field(default_factory=list)
+    wanted: dict[Key, Wanted] = field(default_factory=dict)
     imported: int = 0
 
 
 @dataclass(slots=True)
 class Surveyor:
-    """Looks at torrents. before: observation clocks at the turn before, by client. baseline: the first look ever."""
+    """Looks at torrents.
+
+    before: observation clocks at the turn before, by client. newcomers: clients of which this is the first look ever.
+    """
 
     spec: ArrSpec
     rules: Sequence[Rule]
@@ -58,24 +72,25 @@ class Surveyor:
     edited: Mapping[str, Mapping[str, float]]
     owner_tag: str = ""
     everything: bool = False
-    baseline: bool = False
+    newcomers: frozenset[str] = frozenset()
     survey: Survey = field(default_factory=Survey)
     _settled: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self._settled = learn_rules(self.memory, self.rules)
 
-    def look(self) -> Survey:
-        """Look at everything that changed or is due."""
+    def look(self) -> Iterator[None]:
+        """Look at everything that changed or is due; whoever goes through it may let others run at each pause."""
         goals = list(self.memory.goals_due.pop(self.now))
         for view in self.observation.views.values():
             name = view.link.name
             note_absent(self.memory, view, self.now, everything=self.everything)
             strikes = self.memory.strikes_of(name).pop(self.memory.reading(name))
-            for torrent in self._due(view, [*goals, *strikes]):
+            for number, torrent in enumerate(self._due(view, [*goals, *strikes]), 1):
                 self.examine(view, torrent)
+                if number % PAUSE_EVERY == 0:
+                    yield
         forget_history(self.memory, self.observation, self.now)
-        return self.survey
 
     def _due(self, view: View, due: Sequence[Key]) -> list[Torrent]:
         """Give each torrent that has to be looked at, once."""
@@ -161,11 +176,14 @@ class Surveyor:
         """Note a case. It is judged in every turn until it is carried out or does not stand any more."""
         self.memory.waiting.add(one.key)
         if not one.facts.known:
-            self.survey.wants_facts.append((view, case.torrent, one))
+            self._want(view, case.torrent, one)
         elif one.key in self.memory.intents:
             self.survey.standing[one.key] = case
         else:
             self.survey.cases[one.key] = case
+
+    def _want(self, view: View, torrent: Torrent, one: Tracked) -> None:
+        self.survey.wanted[one.key] = Wanted(view, torrent, one)
 
     def _in_scope(self, view: View, torrent: Torrent, known: Tracked | None) -> bool:
         """Our categories (and tags), and whatever is ours already, wherever it was moved."""
@@ -192,7 +210,7 @@ class Surveyor:
     def _guard(self, one: Tracked, download: Download) -> None:
         """Hold a release that came back after we removed it."""
         grab = download.grab
-        if grab is None or self.baseline:
+        if grab is None:
             return
         removed = (*removals(self.memory), *under_way(self.memory))
         one.guarded = gates.loop_guard(one.key.hash, grab.items, grab.title, grab.indexer, removed, self.now)
@@ -207,14 +225,18 @@ class Surveyor:
         """Move into a state; entering a bad one is noted for the brake, unless it was bad when we first saw it."""
         if state is one.state:
             return
-        if state in BAD_STATES and one.owned and not (is_new or self.baseline):
+        if state in BAD_STATES and one.owned and not (is_new or self._is_newcomers(one)):
             note_bad(self.memory, one, [str(state)], _host(one, torrent), self.now)
         self.memory.move(one, state, self.now)
+
+    def _is_newcomers(self, one: Tracked) -> bool:
+        """Whether what it is now may have come about before anybody looked."""
+        return one.key.client in self.newcomers
 
     def _count_import(self, one: Tracked, download: Download | None) -> None:
         imported = is_imported(download)
         if imported and not one.imported:
-            self.survey.imported += 0 if self.baseline else 1
+            self.survey.imported += 0 if self._is_newcomers(one) else 1
         if imported is not one.imported:
             one.imported = imported
             self.memory.dirty.add(one.key)
@@ -244,7 +266,7 @@ class Surveyor:
     def _note(self, view: View, one: Tracked, torrent: Torrent, health: Health, *, was_ours: bool) -> None:
         """Keep the clocks. One that starts is noted for the brake, unless rule or torrent are new to us."""
         if dict(health.clocks) != dict(one.clocks):
-            if was_ours and not self.baseline:
+            if was_ours and not self._is_newcomers(one):
                 started = begun(one.clocks, health.clocks) & self._settled
                 conditions = {str(rule.condition) for rule in self.rules if rule.name in started}
                 note_bad(self.memory, one, conditions, _host(one, torrent), self.now)
@@ -252,7 +274,7 @@ class Surveyor:
             self.memory.dirty.add(one.key)
         self.memory.strikes_of(view.link.name).put(one.key, health.due)
         if health.wants_facts:
-            self.survey.wants_facts.append((view, torrent, one))
+            self._want(view, torrent, one)
 
     def _next_goal(self, view: View, one: Tracked, torrent: Torrent, seeding_time: float) -> None:
         """Set the moment at which a goal may be met by time alone."""
@@ -262,7 +284,7 @@ class Surveyor:
             return
         goal = gates.goal_for(torrent, one.facts, self.spec)
         if goal is None and not one.facts.known and any(one_goal.trackers for one_goal in goals):
-            self.survey.wants_facts.append((view, torrent, one))
+            self._want(view, torrent, one)
         seconds = goal.time_seconds if goal is not None else None
         if seconds is not None and seconds > seeding_time:
             self.memory.goals_due.put(one.key, self.now + seconds - seeding_time)
@@ -270,35 +292,3 @@ class Surveyor:
 
 def _host(one: Tracked, torrent: Torrent) -> str:
     return next(iter(one.facts.hosts or ()), "") or tracker_host(torrent.tracker)
-
-
-def tracker_host(url: str) -> str:
-    """Host name of a tracker's URL; "" when it has none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def under_way(memory: Memory) -> tuple[gates.Removed, ...]:
-    """Give our removals that were sent and are not verified yet, for the loop guard."""
-    return tuple(
-        gates.Removed(one.created, one.hash, frozenset(one.items), one.title, one.indexer)
-        for one in memory.intents.values()
-        if one.act is Act.REPLACE and one.phase is not Phase.PLANNED
-    )
-
-
-def removals(memory: Memory) -> tuple[gates.Removed, ...]:
-    """Give our own verified removals of the last days, for the loop guard."""
-    return tuple(
-        gates.Removed(
-            row.at,
-            row.hash,
-            frozenset(row.items),
-            str(row.detail.get("title") or ""),
-            str(row.detail.get("indexer") or ""),
-        )
-        for row in memory.actions
-        if row.action == "Replace" and row.result == "Verified"
-    )

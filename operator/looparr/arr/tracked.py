@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ _STATES = {str(state): state for state in State}
 class Tracked:
     """What is remembered of one torrent. since, gone_at, seen_at, hold_until: epoch seconds.
 
-    mark: high-water mark of `completed`, bytes.
+    mark: high-water mark of `completed`, bytes. asked_at: when it was last looked up, monotonic; less than all: never.
     absent: deltas in a row in which it was not there. reported: rules whose ripeness was reported. why: the newest
     reason for doing nothing more. hold_until: no removal before that. nudged: the Arr was told of its completion.
     """
@@ -45,6 +46,7 @@ class Tracked:
     absent: int = 0
     gone_at: float = 0.0
     seen_at: float = 0.0
+    asked_at: float = -math.inf
 
     def row(self) -> TorrentRow:
         """Give what the store keeps."""

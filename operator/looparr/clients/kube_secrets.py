@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -25,6 +28,9 @@ REREAD_BLOCKED = 10.0
 """Seconds for which a missing or unoffered one stays so: somebody is likely to be creating it."""
 KNOWN_LIMIT = 10_000
 """Secrets remembered; beyond that the oldest are forgotten."""
+
+_noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
+"""Where the reads of this task, and of those it was started from, are noted."""
 
 
 class SecretReason(StrEnum):
@@ -48,6 +54,11 @@ class Secret:
     version: str
     data: Mapping[str, bytes] = field(repr=False)
 
+    @property
+    def digest(self) -> str:
+        """Tells contents apart; labels and annotations, which other programs write, are no content."""
+        return hashlib.sha256(repr(sorted(self.data.items())).encode()).hexdigest()
+
     def value(self, key: str) -> bytes:
         """Give the value of one key. Raises Blocked (SecretKeyMissing)."""
         if not (found := self.data.get(key)):
@@ -70,8 +81,8 @@ class SecretReader:
     def __init__(
         self, api: KubeApi, *, reread: float = REREAD, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        self.reread = reread
         self._api = api
-        self._reread = reread
         self._monotonic = monotonic
         self._known: dict[tuple[str, str], tuple[float, Secret | Blocked]] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
@@ -87,12 +98,34 @@ class SecretReader:
             if known is None or known[0] < (asked if fresh else asked - self._good_for(known[1])):
                 known = self._known[key] = (self._monotonic(), await self._get(namespace, name))
                 self._forget()
+        _note(name, known[1])
         if isinstance(known[1], Blocked):
             raise Blocked(known[1].reason, known[1].message)
         return known[1]
 
+    @contextmanager
+    def noting(self) -> Iterator[Mapping[str, str]]:
+        """Note which Secrets are read inside, and in tasks that are begun inside: by name, a digest of their content.
+
+        For one that is missing or not offered the reason stands.
+        """
+        found: dict[str, str] = {}
+        token = _noted.set(found)
+        try:
+            yield found
+        finally:
+            _noted.reset(token)
+
+    async def versions(self, namespace: str, names: Collection[str]) -> Mapping[str, str]:
+        """Read Secrets anew, and give the same; one that may not be read is left out. Raises Transient."""
+        with self.noting() as found:
+            for name in names:
+                with suppress(Blocked):
+                    await self.read(namespace, name, fresh=True)
+        return found
+
     def _good_for(self, known: Secret | Blocked) -> float:
-        return min(self._reread, REREAD_BLOCKED) if isinstance(known, Blocked) else self._reread
+        return min(self.reread, REREAD_BLOCKED) if isinstance(known, Blocked) else self.reread
 
     async def _get(self, namespace: str, name: str) -> Secret | Blocked:
         found = await self._api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
@@ -112,6 +145,12 @@ class SecretReader:
             oldest = next(iter(self._known))
             del self._known[oldest]
             self._locks.pop(oldest, None)
+
+
+def _note(name: str, found: Secret | Blocked) -> None:
+    noted = _noted.get()
+    if noted is not None:
+        noted[name] = found.reason if isinstance(found, Blocked) else found.digest
 
 
 def _decode(found: Mapping[str, Any]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Calls to a Servarr program (Radarr; the others are one line each in `servarr_wire.SERVARR`).
+"""Calls to a Servarr program (Radarr; the others are one line each in `servarr_dialect.SERVARR`).
 
 Thin on purpose: it says what the program said, in types, and decides nothing. A write is sent exactly once; when its
 answer is lost, its effect is unknown, and the caller has to look.
@@ -14,8 +14,8 @@ import msgspec
 
 from looparr.clients.failures import HttpReason, status_error
 from looparr.clients.http import MEBIBYTE, Endpoint, Http, Reply
+from looparr.clients.servarr_dialect import SERVARR
 from looparr.clients.servarr_wire import (
-    SERVARR,
     Command,
     DownloadClient,
     DownloadClientConfig,

@@ -1,4 +1,4 @@
-"""What the Servarr programs say, and where they differ: types and one table, no calls.
+"""What the Servarr programs say: types, no calls. Where they differ is servarr_dialect.py.
 
 Field names are Radarr's own in snake_case. Null and absent are the same here: an empty text, an empty tuple or None.
 Unknown fields are ignored and enumerations stay texts, because a newer version may add to both.
@@ -12,62 +12,7 @@ from typing import Any
 
 import msgspec
 
-
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """How one Servarr differs from the others."""
-
-    app_name: str
-    """What system/status calls itself."""
-    prefix: str
-    """Path of the API below the base."""
-    item_fields: tuple[str, ...]
-    """Fields of a queue or history record (snake_case) that name the item; the first is the one of a search."""
-    include_unknown: str
-    """Query parameter that adds queue rows without an item."""
-    item_path: str
-    """Path of one item."""
-    history_items: str
-    """Query parameter of history for item ids."""
-    search_command: str
-    search_ids: str
-    """Name of the search command and of its list of item ids."""
-    scan_command: str
-    """Imports from a path; dangerous, see Copy."""
-    category_field: str
-    imported_category_field: str
-    """Fields of a download client's settings: the category while downloading and after the import."""
-    event_types: Mapping[str, int]
-    """History event names and the numbers that the query wants."""
-    import_event: str
-    """The event of one imported file."""
-
-
-SERVARR: dict[str, Dialect] = {
-    "Radarr": Dialect(
-        app_name="Radarr",
-        prefix="api/v3",
-        item_fields=("movie_id",),
-        include_unknown="includeUnknownMovieItems",
-        item_path="movie",
-        history_items="movieIds",
-        search_command="MoviesSearch",
-        search_ids="movieIds",
-        scan_command="DownloadedMoviesScan",
-        category_field="movieCategory",
-        imported_category_field="movieImportedCategory",
-        event_types={
-            "grabbed": 1,
-            "downloadFolderImported": 3,
-            "downloadFailed": 4,
-            "movieFileDeleted": 6,
-            "movieFolderImported": 7,
-            "movieFileRenamed": 8,
-            "downloadIgnored": 9,
-        },
-        import_event="downloadFolderImported",
-    ),
-}
-"""spec.type -> its dialect."""
+from looparr.clients.servarr_dialect import Dialect
 
 
 class SystemStatus(msgspec.Struct, frozen=True, rename="camel"):

@@ -31,6 +31,7 @@ class Why(StrEnum):
 
     TRIGGER = "Trigger"
     GENERATION = "Generation"
+    RENEWED = "Renewed"
     FIRST = "First"
     INTERVAL = "Interval"
     BACKOFF = "Backoff"
@@ -56,11 +57,13 @@ def requested(subject: Subject, status: LoopStatus) -> str | None:
     return token if token and token != status.last_handled_requested_at else None
 
 
-def due(subject: Subject, status: LoopStatus, *, now: datetime, boot: datetime, spread: float = 0.0) -> Due:
+def due(
+    subject: Subject, status: LoopStatus, *, now: datetime, boot: datetime, spread: float = 0.0, renewed: bool = False
+) -> Due:
     """Say when the next turn may start.
 
     boot: when this process first saw the object. spread: 0..1, this object's place among those that are overdue after
-    a restart (share of its jitter).
+    a restart (share of its jitter). renewed: a Secret that it names has changed since the last turn.
     """
     spec = subject.spec
     if subject.deleting or spec is None or spec.suspend:
@@ -72,7 +75,9 @@ def due(subject: Subject, status: LoopStatus, *, now: datetime, boot: datetime, 
     if subject.generation != status.observed_generation:
         return Due(now, Why.GENERATION)
     if (stalled := find(status.conditions, ConditionType.STALLED)) is not None:
-        return Due(now, Why.GENERATION) if stalled.reason == Reason.INVALID_SPEC else Due(None, Why.STALLED)
+        if stalled.reason == Reason.INVALID_SPEC:
+            return Due(now, Why.GENERATION)
+        return Due(now, Why.RENEWED) if renewed else Due(None, Why.STALLED)
     return _again(spec, status, now=now, boot=boot, spread=spread)
 
 

@@ -50,6 +50,19 @@ class Deadlines:
         return cls(now + budget * 0.45, now + budget * 0.7, now + budget * 0.87, now + budget * 0.9)
 
 
+@dataclass(slots=True)
+class SecretWatch:
+    """What is known of the Secrets that the spec names, so that a Stalled loop runs again when one of them has changed.
+
+    versions: by name, as the last turn used them, else as first seen. look_at: monotonic seconds of the next look.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    look_at: float = -math.inf
+    looking: asyncio.Task[None] | None = None
+    changed: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Loop:
     """One object. `status` is read from the cluster once; from then on this copy is the truth and writes replace it.
@@ -65,6 +78,7 @@ class Loop:
     built: int | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     news: deque[Event] = field(default_factory=deque)
+    secrets: SecretWatch = field(default_factory=SecretWatch)
     leaving: Leaving | None = None
     until: Deadlines = Deadlines()
     write_at: float = math.inf

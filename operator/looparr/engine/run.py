@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -42,11 +43,15 @@ class _Cut(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a body's run ended. counts: whether it is a finished turn (else it was fenced or stopped)."""
+    """How a body's run ended. counts: whether it is a finished turn (else it was fenced or stopped).
+
+    secrets: versions by name of the Secrets that it used.
+    """
 
     counts: bool
     outcome: Outcome | None = None
     error: LoopError | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Right:
@@ -102,7 +107,7 @@ async def run_body(loop: Loop, services: Services, *, triggered: bool) -> Ran:
     )
     try:
         body = await _body(loop, services, subject)
-        with bind_object(loop.ref):  # the task inherits it: every line of the turn names the object
+        with bind_object(loop.ref), services.secrets.noting() as secrets:  # the task inherits both
             task = asyncio.create_task(body.run(turn), name=f"turn {loop.ref}")
     except StateError:
         raise
@@ -114,7 +119,7 @@ async def run_body(loop: Loop, services: Services, *, triggered: bool) -> Ran:
         right.ended = True
         if not task.done():
             _abandon(loop, task)
-    return _judge(loop, task, cut, report.outcome, limit)
+    return replace(_judge(loop, task, cut, report.outcome, limit), secrets=secrets)
 
 
 async def _attend(loop: Loop, services: Services, task: asyncio.Task[Outcome], limit: float) -> _Cut | None:

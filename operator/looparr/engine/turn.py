@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from looparr.engine.due import Due, due, requested
+from looparr.engine.due import Due, Why, due, requested
 from looparr.engine.finalize import Ending, edges, finalize, interrupted
 from looparr.engine.loop import Leaving, Loop
+from looparr.engine.renewal import give_up, note, watch
 from looparr.engine.run import Ran, close_body, run_body
 from looparr.engine.save import absorb, last_words, tend, written
 from looparr.engine.services import Services
@@ -25,7 +26,7 @@ async def turn(loop: Loop, services: Services) -> bool:
     """Wait until due, run once, write. False: the loop has left, call no more."""
     if await _until_due(loop, services):
         assert loop.subject.spec is not None
-        ticket = services.slots.ask(loop.subject.spec.priority, loop.wake.set)
+        ticket = services.slots.ask(loop.subject.spec.priority, loop.ref.namespace, loop.wake.set)
         try:
             at_once = ticket.granted
             while not ticket.granted and loop.leaving is None and _is_due(loop, services):
@@ -47,6 +48,7 @@ async def farewell(loop: Loop, services: Services) -> None:
     if loop.closed:
         return
     loop.closed = True
+    give_up(loop)
     if loop.leaving is not Leaving.RELEASED:
         await last_words(loop, services)
     await close_body(loop, services, deleted=loop.leaving is Leaving.DELETED)
@@ -59,7 +61,7 @@ async def _until_due(loop: Loop, services: Services) -> bool:
         if wait <= 0:
             return True
         loop.write_at = loop.write_at if wait < 1 or not loop.unwritten else min(loop.write_at, _soon(loop, services))
-        await _rest(loop, services, wait)
+        await _rest(loop, services, min(wait, watch(loop, services)) if found.why is Why.STALLED else wait)
     return False
 
 
@@ -78,7 +80,14 @@ async def _rest(loop: Loop, services: Services, wait: float) -> None:
 def _look(loop: Loop, services: Services) -> Due:
     loop.wake.clear()
     absorb(loop, services)
-    return due(loop.subject, loop.status, now=services.clock.wall(), boot=loop.boot, spread=loop.spread)
+    return due(
+        loop.subject,
+        loop.status,
+        now=services.clock.wall(),
+        boot=loop.boot,
+        spread=loop.spread,
+        renewed=loop.secrets.changed,
+    )
 
 
 def _seconds_until(loop: Loop, services: Services, found: Due) -> float:
@@ -101,6 +110,7 @@ async def _once(loop: Loop, services: Services) -> None:
     ran = await run_body(loop, services, triggered=token is not None)
     now, spent = services.clock.wall(), services.clock.monotonic() - began
     if ran.counts:
+        note(loop, services, ran.secrets)
         ending = Ending(
             generation=subject.generation,
             spec=subject.spec,

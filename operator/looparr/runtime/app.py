@@ -145,10 +145,6 @@ class Runtime:
         self.failure = self.failure or error
         self.request_stop(f"failure in {where}")
 
-    async def wait_stop(self) -> None:
-        """Wait until a stop was requested."""
-        await self._stop.wait()
-
     def claim_signals(self) -> None:
         """Take SIGTERM and SIGINT. Call it again after Kopf's tasks were spawned: Kopf takes them at its start.
 

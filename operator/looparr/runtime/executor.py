@@ -126,12 +126,6 @@ class Executors:
         executor = self._made[name] = Executor(name, threads)
         return executor
 
-    def drop(self, executor: Executor) -> None:
-        """Close one executor whose use is over (its client was rebuilt or its object deleted)."""
-        executor.close()
-        if self._made.get(executor.name) is executor:
-            del self._made[executor.name]
-
     async def stop(self, timeout: float) -> tuple[str, ...]:  # noqa: ASYNC109 - the names of the stuck ones are the answer
         """Stop all at once within `timeout` seconds; give the names of those with a stuck thread."""
         made = tuple(self._made.values())

@@ -5,7 +5,9 @@ Only this room knows SQL. `Store` is what the operator uses, `open_readonly` is 
 """
 
 from looparr.store.rows import (
+    Account,
     ActionRow,
+    Budget,
     Changes,
     Finding,
     IntentRow,
@@ -18,7 +20,9 @@ from looparr.store.rows import (
 from looparr.store.store import ReadOnlyStore, Store, open_readonly
 
 __all__ = [
+    "Account",
     "ActionRow",
+    "Budget",
     "Changes",
     "Finding",
     "IntentRow",

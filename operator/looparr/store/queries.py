@@ -12,7 +12,18 @@ from sqlalchemy.dialects.sqlite import insert
 
 from looparr.errors import StateError
 from looparr.store import schema
-from looparr.store.rows import JSON, ActionRow, Changes, Finding, IntentRow, Memory, StrikeRow, TorrentRow
+from looparr.store.rows import (
+    JSON,
+    Account,
+    ActionRow,
+    Budget,
+    Changes,
+    Finding,
+    IntentRow,
+    Memory,
+    StrikeRow,
+    TorrentRow,
+)
 
 RECENT_SECONDS = 8 * 86_400.0
 """How far back `load` gives actions: longer than the longest sliding window (7 days)."""
@@ -27,11 +38,13 @@ R = TypeVar("R", TorrentRow, StrikeRow, IntentRow, ActionRow)
 def load(connection: sa.Connection, instance: str, now: float) -> Memory:
     """Read everything of one instance."""
     torrents, strikes, intents, values = schema.torrents, schema.strikes, schema.intents, schema.values
+    actions = schema.actions
+    recent = (actions.c.instance == instance, actions.c.at >= now - RECENT_SECONDS)
     return Memory(
         torrents=_rows(connection, TorrentRow, torrents, torrents.c.instance == instance),
         strikes=_rows(connection, StrikeRow, strikes, strikes.c.instance == instance),
         intents=_rows(connection, IntentRow, intents, intents.c.instance == instance, ~intents.c.closed),
-        actions=recent_actions(connection, instance, None, now - RECENT_SECONDS),
+        actions=_rows(connection, ActionRow, actions, *recent),
         values=dict(
             connection.execute(sa.select(values.c.key, values.c.value).where(values.c.instance == instance)).all()
         ),
@@ -50,17 +63,35 @@ def commit(connection: sa.Connection, instance: str, changes: Changes) -> None:
         mine = (intents.c.instance == instance, intents.c.id == sa.bindparam("which"))
         closing = intents.update().where(*mine).values(closed=True)
         connection.execute(closing, [{"which": intent} for intent in changes.close_intents])
-    if changes.add_actions:
-        new = [_columns(instance, action) for action in changes.add_actions]
-        for row in new:
-            del row["id"]
-        connection.execute(schema.actions.insert(), new)
+    _add_actions(connection, instance, changes.add_actions)
     _put_values(connection, instance, changes.put_values)
 
 
-def put_intent(connection: sa.Connection, intent: IntentRow) -> None:
-    """Write an open intent; the same id again is an error of the caller."""
+def put_intent(connection: sa.Connection, intent: IntentRow, budget: Budget | None) -> bool:
+    """Write an open intent if the budget allows it; the same id again is an error of the caller."""
+    if budget is not None and not _allows(connection, budget):
+        return False
     connection.execute(schema.intents.insert().values(**_columns(intent.instance, intent), closed=False))
+    return True
+
+
+def charge(connection: sa.Connection, instance: str, action: ActionRow, budget: Budget) -> bool:
+    """Write an action if the budget allows it."""
+    if not _allows(connection, budget):
+        return False
+    _add_actions(connection, instance, [action])
+    return True
+
+
+def account(connection: sa.Connection, endpoint: str, since: float) -> Account:
+    """Read what counts for the limits of an endpoint."""
+    actions, intents = schema.actions, schema.intents
+    charged = (actions.c.endpoint == endpoint, actions.c.at >= since, actions.c.cost > 0)
+    begun = (~intents.c.closed, intents.c.detail["endpoint"].as_string() == endpoint)
+    return Account(
+        actions=_rows(connection, ActionRow, actions, *charged),
+        intents=_rows(connection, IntentRow, intents, *begun),
+    )
 
 
 def set_intent_phase(
@@ -75,22 +106,9 @@ def set_intent_phase(
     connection.execute(intents.update().where(*which).values(phase=phase, detail={**stored, **detail}))
 
 
-def recent_actions(
-    connection: sa.Connection, instance: str | None, endpoint: str | None, since: float
-) -> tuple[ActionRow, ...]:
-    """Read actions at or after `since`, oldest first; None means all instances or all endpoints."""
-    actions = schema.actions
-    which = [actions.c.at >= since]
-    if instance is not None:
-        which.append(actions.c.instance == instance)
-    if endpoint is not None:
-        which.append(actions.c.endpoint == endpoint)
-    return _rows(connection, ActionRow, actions, *which)
-
-
 def forget(connection: sa.Connection, instance: str) -> None:
     """Drop the memory of a deleted object; its actions stay, because limits of its client still count them."""
-    for table in (schema.torrents, schema.strikes, schema.intents, schema.values):
+    for table in (schema.torrents, schema.strikes, schema.intents, schema.values, schema.instances):
         connection.execute(table.delete().where(table.c.instance == instance))
 
 
@@ -125,6 +143,10 @@ def find(connection: sa.Connection, text: str) -> tuple[Finding, ...]:
         for instance, client, hash_, found in connection.execute(query):
             names[instance, client, hash_] = names[instance, client, hash_] or found or ""
     return tuple(_finding(connection, *key, name) for key, name in list(names.items())[:FOUND_LIMIT])
+
+
+def _allows(connection: sa.Connection, budget: Budget) -> bool:
+    return budget.allows(account(connection, budget.endpoint, budget.since))
 
 
 def _finding(connection: sa.Connection, instance: str, client: str, hash_: str, name: str) -> Finding:
@@ -166,6 +188,15 @@ def _columns(instance: str, row: TorrentRow | StrikeRow | IntentRow | ActionRow)
 
 def _order(table: sa.Table) -> Iterable[sa.Column[Any]]:
     return (table.c.created, table.c.id) if table is schema.intents else table.primary_key.columns
+
+
+def _add_actions(connection: sa.Connection, instance: str, actions: Sequence[ActionRow]) -> None:
+    if not actions:
+        return
+    new = [_columns(instance, action) for action in actions]
+    for row in new:
+        del row["id"]
+    connection.execute(schema.actions.insert(), new)
 
 
 def _put(connection: sa.Connection, table: sa.Table, instance: str, rows: Sequence[TorrentRow | StrikeRow]) -> None:

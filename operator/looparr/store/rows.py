@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -70,7 +70,10 @@ class StrikeRow:
 
 @dataclass(frozen=True, slots=True)
 class IntentRow:
-    """Something destructive that is about to be done or is being verified; id is a uuid made by the planner."""
+    """Something destructive that is about to be done or is being verified; id is a uuid made by the planner.
+
+    detail["endpoint"], where it is there, is the client's address, which limits are counted for.
+    """
 
     id: str
     instance: str
@@ -89,7 +92,7 @@ class IntentRow:
 
 @dataclass(frozen=True, slots=True)
 class ActionRow:
-    """Something that was sent, with its result. endpoint: the client's address, which limits are counted for.
+    """Something that was sent, with its result. endpoint: the address that limits are counted for.
 
     id is given by the store in the order of writing; 0 until then.
     """
@@ -107,6 +110,35 @@ class ActionRow:
     cost: int = 1
     detail: Mapping[str, JSON] = field(default_factory=dict)
     id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What counts for the limits of one endpoint, of all instances, oldest first.
+
+    actions: those since a moment that cost something. intents: the open ones.
+    """
+
+    actions: tuple[ActionRow, ...] = ()
+    intents: tuple[IntentRow, ...] = ()
+
+
+class Budget(Protocol):
+    """What may still be spent at an endpoint."""
+
+    @property
+    def endpoint(self) -> str:
+        """The address that it is for."""
+        ...
+
+    @property
+    def since(self) -> float:
+        """Epoch seconds of the oldest action that may matter."""
+        ...
+
+    def allows(self, account: Account) -> bool:
+        """Decide from what the endpoint was charged. Pure: it is asked within a transaction, on the store's thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

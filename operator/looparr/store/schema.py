@@ -21,12 +21,10 @@ from sqlalchemy.pool import StaticPool
 
 from looparr.errors import StateError
 
-VERSION = 1
+VERSION = 2
 """Version of the schema below. A change adds a step to MIGRATIONS and raises this by one."""
 
 Step = Callable[[sa.Connection], None]
-MIGRATIONS: Mapping[int, Step] = MappingProxyType({})
-"""From version -> what makes the next version of it."""
 
 metadata = sa.MetaData()
 _text, _whole, _real, _json = sa.String, sa.Integer, sa.Float, sa.JSON(none_as_null=False)
@@ -108,6 +106,15 @@ actions = _table(
     sa.Index("actions_endpoint", "endpoint", "at"),
 )
 values = _table("instance_values", _key("instance"), _key("key"), _column("value", _json))
+instances = _table(
+    "instances",
+    _key("instance"),
+    _column("namespace", _text),
+    sa.Column("missed_since", _real),
+)
+
+MIGRATIONS: Mapping[int, Step] = MappingProxyType({1: instances.create})
+"""From version -> what makes the next version of it."""
 
 
 def connect(path: Path | None, *, readonly: bool = False) -> sa.Connection:

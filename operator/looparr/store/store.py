@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,8 @@ import structlog
 
 from looparr.errors import StateError, Transient
 from looparr.runtime.executor import Executor
-from looparr.store import queries, schema
-from looparr.store.rows import JSON, ActionRow, Changes, Finding, IntentRow, Memory
+from looparr.store import instances, queries, schema
+from looparr.store.rows import JSON, Account, ActionRow, Budget, Changes, Finding, IntentRow, Memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,9 +90,19 @@ class Store:
             self._pruned = now
             await self._do(queries.prune, now)
 
-    async def put_intent(self, intent: IntentRow) -> None:
-        """Write an intent before its act; durable when it returns, and without it nothing destructive is sent."""
-        await self._do(queries.put_intent, intent)
+    async def put_intent(self, intent: IntentRow, budget: Budget | None = None) -> bool:
+        """Write an intent before its act, in one step with the decision whether its budget allows it.
+
+        True: it is durable, and its room is taken. Without it nothing destructive is sent.
+        """
+        return await self._do(queries.put_intent, intent, budget)
+
+    async def charge(self, instance: str, action: ActionRow, budget: Budget) -> bool:
+        """Write what is about to be sent, in one step with the decision whether its budget allows it.
+
+        True: it is durable, and counts from now on.
+        """
+        return await self._do(queries.charge, instance, action, budget)
 
     async def set_intent_phase(
         self, instance: str, intent_id: str, phase: str, detail: Mapping[str, JSON] | None = None
@@ -103,11 +113,9 @@ class Store:
         """
         await self._do(queries.set_intent_phase, instance, intent_id, phase, detail or {})
 
-    async def recent_actions(
-        self, instance: str | None, since: float, *, endpoint: str | None = None
-    ) -> tuple[ActionRow, ...]:
-        """Read actions at or after `since` (epoch s), oldest first; across all instances when instance is None."""
-        return await self._do(queries.recent_actions, instance, endpoint, since)
+    async def account(self, endpoint: str, since: float) -> Account:
+        """Read what counts for the limits of an endpoint, across all instances. since: epoch s."""
+        return await self._do(queries.account, endpoint, since)
 
     async def find(self, text: str) -> tuple[Finding, ...]:
         """Find what is known of torrents by the beginning of a hash or a part of a name; at most 50."""
@@ -116,6 +124,13 @@ class Store:
     async def forget(self, instance: str) -> None:
         """Drop the memory of a deleted object. Its actions stay: the limits of its client still count them."""
         await self._do(queries.forget, instance)
+
+    async def census(self, present: Mapping[str, str], scope: Collection[str] = ()) -> tuple[str, ...]:
+        """Forget the instances that a complete look at the cluster missed, now and a day ago; give them.
+
+        present: namespace by uid of every object of the scope. scope: the namespaces that were looked at, empty is all.
+        """
+        return await self._do(instances.census, present, scope, self._clock())
 
     async def close(self) -> None:
         """Close after everything that was asked before; a second call does nothing."""

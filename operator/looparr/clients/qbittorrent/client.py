@@ -18,7 +18,8 @@ import msgspec
 from looparr.clients.egress import EgressPolicy
 from looparr.clients.failures import HttpReason, not_json, parse_date, transport_error
 from looparr.clients.http import CONNECT_SECONDS, Endpoint
-from looparr.clients.qbittorrent.session import LOGIN_REFUSED, Answer, Caller, Credentials
+from looparr.clients.qbittorrent.session import LOGIN_REFUSED, Caller, Credentials
+from looparr.clients.qbittorrent.transport import Answer
 from looparr.clients.qbittorrent.wire import MainData, Torrent, Tracker, decode_info, decode_maindata, decode_trackers
 from looparr.errors import Blocked, LoopError, Transient
 from looparr.runtime.executor import Executor

@@ -62,20 +62,20 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The result of one merge. torrents is the old mapping itself when nothing changed.
+    """The result of one merge. torrents: a new dict, or the old one itself when nothing changed.
 
     changed: hashes that are there now and are new or different (all of them after a full list). removed: hashes that
     are gone, or that stand for another torrent now (other added_on; then they are in `changed`, too).
     """
 
-    torrents: Mapping[str, Torrent]
+    torrents: dict[str, Torrent]
     changed: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     shrunk: bool = False
 
 
-def merge(old: Mapping[str, Torrent], data: MainData) -> Merged:
-    """Apply one answer to the list. Pure."""
+def merge(old: dict[str, Torrent], data: MainData) -> Merged:
+    """Apply one answer to the list, of which snapshots are views: it is copied, once, and never changed. Pure."""
     if data.full_update:
         torrents = {hash_: Torrent(hash=hash_, **changes) for hash_, changes in data.torrents.items()}
         gone = old.keys() - torrents.keys()
@@ -95,7 +95,9 @@ def merge(old: Mapping[str, Torrent], data: MainData) -> Merged:
     if not gone and not updated:
         return Merged(torrents=old)
     other = {one for one, torrent in updated.items() if one in old and _is_other(old[one], torrent)}
-    torrents = {hash_: one for hash_, one in old.items() if hash_ not in gone} | updated
+    torrents = old | updated
+    for hash_ in gone:
+        del torrents[hash_]
     return Merged(torrents=torrents, changed=frozenset(updated), removed=frozenset(gone | other))
 
 
@@ -166,6 +168,7 @@ class Mirror:
         self._monotonic = monotonic
         self._wall = wall
         self._rid = 0
+        self._torrents: dict[str, Torrent] = {}
         self._journal = Journal()
         self._snapshot: Snapshot | None = None
         self._flight: asyncio.Task[Snapshot] | None = None
@@ -219,14 +222,13 @@ class Mirror:
         at = self._monotonic()
         data = await self.client.maindata(self._rid)
         known = self._snapshot
-        merged = merge(known.torrents if known else {}, data)
+        merged = merge(self._torrents, data)
+        self._torrents = merged.torrents
         self._journal.note(merged)
         self._rid = data.rid
         before = {} if known is None or data.full_update else known.server_state
         self._snapshot = Snapshot(
-            torrents=MappingProxyType(dict(merged.torrents))
-            if merged.changed or merged.removed or not known
-            else known.torrents,
+            torrents=MappingProxyType(merged.torrents),
             server_state=MappingProxyType({**before, **data.server_state}),
             full=data.full_update,
             shrunk=merged.shrunk,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -197,6 +198,14 @@ def decode_trackers(body: bytes) -> list[Tracker]:
     """Read an answer of torrents/trackers. Raises msgspec.MsgspecError when it is no list of objects."""
     rows = _ROWS.decode(_utf8(body))
     return [Tracker(**_readable(row, _TRACKER_TYPES)) for row in rows]
+
+
+def tracker_host(url: str) -> str:
+    """Host name of a tracker's URL; "" when it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def split_tags(text: str) -> frozenset[str]:
