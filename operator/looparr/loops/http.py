@@ -22,7 +22,7 @@ from looparr.api.refs import SecretKeyRef, SecretRef, Tls, Url
 from looparr.api.schema import PRESERVE
 from looparr.clients import http as transport
 from looparr.clients.kube_tls import tls_files
-from looparr.engine.types import Outcome, Subject, Turn
+from looparr.engine.types import Fenced, Outcome, Subject, Turn
 from looparr.errors import Blocked, LoopError
 from looparr.loops.tools import Tools
 
@@ -122,11 +122,13 @@ class HTTPBody:
         self._stale = False
 
     async def run(self, turn: Turn) -> Outcome:
-        """Call the endpoint once. The call itself is the act, so the object is not read again before it."""
+        """Call the endpoint once. The call itself is the act: what is known of the object counts, without a read more."""
         known = turn.block.get("http")
         memo = known.get("memo") if isinstance(known, Mapping) else None
         memo = memo if isinstance(memo, Mapping) else None
         endpoint, headers = await self._connection()
+        if why := turn.lost():
+            raise Fenced(why)
         try:
             reply = await self._tools.http.post(
                 endpoint, "POST", _request(turn, memo), headers, self._endpoint.timeout_seconds
