@@ -206,9 +206,10 @@ class Operator:
             self.process.wait(10)
 
 
-def grant(plane: ControlPlane, namespace: str) -> None:
-    """Apply what the generated manifests give an operator that looks after one namespace."""
-    for body in rbac(namespace, watch_namespaces=(namespace,)):
+def grant(plane: ControlPlane, namespace: str, *, everywhere: bool = False) -> None:
+    """Apply what the generated manifests give an operator that looks after its own namespace, or after all."""
+    for body in rbac(namespace, watch_namespaces=None if everywhere else (namespace,)):
         group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
-        where = body["metadata"].get("namespace", namespace)
-        plane.request("POST", f"{group}/namespaces/{where}/{body['kind'].lower()}s", body)
+        where = body["metadata"].get("namespace")
+        scope = f"/namespaces/{where}" if where else ""
+        plane.request("POST", f"{group}{scope}/{body['kind'].lower()}s", body)

@@ -1,4 +1,4 @@
-"""The contract as people meet it: kubectl, examples, the operator's rights, a status that nothing refuses."""
+"""The contract as people meet it: kubectl, examples, columns, a status that nothing refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cluster.contract import FULL, changed, install, made
-from looparr.manifests import crds_yaml, rbac
+from looparr.manifests import crds_yaml
 from looparr.sandbox.controlplane import ControlPlane
 from looparr.sandbox.files import wait_until
 
@@ -206,51 +206,3 @@ def test_the_type_of_an_object_never_changes(api: ControlPlane, kubectl: Kubectl
     assert "spec.type: Invalid value: " in said
     assert "type is immutable: delete the object and make a new one" in said
     kubectl("delete", "crd", definition["metadata"]["name"], "--wait=false")
-
-
-@pytest.fixture
-def operator(api: ControlPlane, kubectl: Kubectl, namespace: str) -> Kubectl:
-    """kubectl as the operator, which looks after one namespace."""
-    documents = rbac(namespace, watch_namespaces=(namespace,))
-    kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
-    acting = kubectl.acting_as(api.serviceaccount_kubeconfig(namespace, "looparr"))
-    wait_until(lambda: acting.run("get", "loops", "-n", namespace).returncode == 0, 10, "RBAC did not arrive")
-    return acting
-
-
-def test_the_operator_may_do_its_work_and_nothing_else(
-    api: ControlPlane, kubectl: Kubectl, operator: Kubectl, namespace: str
-) -> None:
-    kubectl("create", "serviceaccount", "nobody", "-n", namespace)
-    nobody = kubectl.acting_as(api.serviceaccount_kubeconfig(namespace, "nobody"))
-    assert rights(operator, namespace) - rights(nobody, namespace) == {
-        "arrinstances.looparr.dev [get list watch patch]",
-        "backgroundloops.looparr.dev [get list watch patch]",
-        "arrinstances.looparr.dev/status [patch]",
-        "backgroundloops.looparr.dev/status [patch]",
-        "events [create]",
-        "secrets [get]",
-    }
-
-
-def rights(who: Kubectl, namespace: str) -> set[str]:
-    """What `kubectl auth can-i --list` shows, columns folded: `secrets [get]`."""
-    lines = who("auth", "can-i", "--list", "-n", namespace).splitlines()[1:]
-    return {f"{line.split()[0]} {line[line.rindex('[') :]}" for line in lines}
-
-
-def test_the_operator_lists_nothing_in_other_namespaces(operator: Kubectl) -> None:
-    assert "forbidden" in operator.refused("get", "arr", "-n", "default")
-    assert "forbidden" in operator.refused("get", "secret", "anything", "-n", "default")
-
-
-def test_a_cluster_wide_operator_sees_every_namespace(api: ControlPlane, kubectl: Kubectl, namespace: str) -> None:
-    documents = rbac(namespace, watch_namespaces=None)
-    kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
-    try:
-        acting = kubectl.acting_as(api.serviceaccount_kubeconfig(namespace, "looparr"))
-        wait_until(lambda: acting.run("get", "loops", "-A").returncode == 0, 10, "RBAC did not arrive")
-        assert "forbidden" in acting.refused("get", "secrets", "-A")
-    finally:
-        name = f"{namespace}-looparr"
-        kubectl("delete", f"clusterrole/{name}", f"clusterrolebinding/{name}")

@@ -183,9 +183,9 @@ def test_who_left_is_found_without_going_through_all_that_are_known() -> None:
     place.memory.current = Unwalked(place.memory.current)
     gone = hashes(1)
     del place.torrents[gone[0]]
-    note_absent(place.memory, place.view(removed=gone), NOW, everything=False)
+    note_absent(place.memory, place.view(removed=gone), NOW, 0.0, everything=False)
     for _ in range(GONE_AFTER - 1):
-        note_absent(place.memory, place.view(), NOW, everything=False)
+        note_absent(place.memory, place.view(), NOW, 0.0, everything=False)
     left = [one.key.hash for one in place.memory.tracked.values() if one.state is State.GONE_BY_OTHER]
     assert left == gone
 

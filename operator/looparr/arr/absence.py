@@ -24,10 +24,11 @@ def held_after_shrink(memory: Memory, view: View) -> bool:
     return any(moment is not None and view.snapshot.at - moment < SHRUNK_HOLD for moment in moments)
 
 
-def note_absent(memory: Memory, view: View, now: float, *, everything: bool) -> None:
+def note_absent(memory: Memory, view: View, now: float, before: float, *, everything: bool) -> None:
     """Note what left the client. Gone for two looks means gone by somebody else's hand, unless a removal is open.
 
-    everything: nothing was seen of this client yet by this process, so all that is known is compared.
+    before: reading of the client's observation clock at the turn before. everything: nothing was seen of this client
+    yet by this process, so all that is known is compared.
     """
     name, torrents = view.link.name, view.snapshot.torrents
     everything = everything or view.link.cursor is None
@@ -35,7 +36,7 @@ def note_absent(memory: Memory, view: View, now: float, *, everything: bool) -> 
     for hash_ in left:
         key = memory.current.get((name, hash_))
         if key is not None and (hash_ not in torrents or torrents[hash_].added_on != key.added_on):
-            memory.absent.add(key)
+            memory.miss(key, before)
     lost = sum(1 for key in memory.absent if key.client == name and key not in memory.intents)
     if everything and lost > SHRINK_SHARE * len(left):
         memory.shrunk_at[name] = view.snapshot.at

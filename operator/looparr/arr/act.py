@@ -135,7 +135,7 @@ class Actor:
                 sends.append(wanted)
             elif self._sender.failure is None or step.step not in _CHANGING:
                 await self._step(key, wanted, sight, step)
-        await self._send(sends, fresh)
+        await self._send(sends)
         self.failure = self._sender.failure or self.failure
 
     def _pass_over(self, error: LoopError) -> None:
@@ -213,6 +213,8 @@ class Actor:
             await self.right.ask()
         match step.step:
             case Step.CLIENT_DELETE:
+                if not (await self._last_look([intent]))[0]:
+                    return
                 intent = await self._enter(key, intent, Phase.CLIENT_DELETE)
                 LOG.warning("deleting in the client what the Arr blocklisted, torrent=%s", intent.name)
                 await self._sender.delete(intent.client, [intent.hash], delete_files=intent.delete_data)
@@ -241,14 +243,36 @@ class Actor:
         self.memory.intents[key] = intent
         return intent
 
-    async def _send(self, intents: Iterable[Intent], fresh: Fresh) -> None:
-        """Charge, journal, log, then send, a batch at a time; what a call answers is not believed."""
+    async def _send(self, intents: Iterable[Intent]) -> None:
+        """Look a last time, charge, journal, log, then send, a batch at a time; what a call answers is not believed."""
         for batch in batches(intents):
             if self._sender.failure is not None:
                 return
             await self.right.ask()
-            if entered := [one for intent in batch if (one := await self._charge(intent)) is not None]:
+            standing, fresh = await self._last_look(batch)
+            if entered := [one for intent in standing if (one := await self._charge(intent)) is not None]:
                 await self._remove(entered, fresh)
+
+    async def _last_look(self, batch: Sequence[Intent]) -> tuple[list[Intent], Fresh]:
+        """Give those that stand on values read just now; the look-ups before took a while. The rest waits for a turn."""
+        self.observation = await look_again(self.observation, self.right.monotonic)
+        fresh = await read_fresh(self.fetcher, self.observation, [_key(intent) for intent in batch])
+        return [intent for intent in batch if self._still_stands(intent, fresh)], fresh
+
+    def _still_stands(self, intent: Intent, fresh: Fresh) -> bool:
+        """Whether nothing has changed since it was judged, the fate of its data neither."""
+        key = _key(intent)
+        case, view = self._begun.get(key) or self.standing[key], self.observation.views[key.client]
+        rows = rows_of(intent, fresh)
+        again, reason = judge(case, fresh.torrent(key), self.memory.tracked[key], view, self.situation)
+        reason = reason or of_another(again, rows, self.observation)
+        if not reason and self._missing_row(case, rows) and intent.phase is not Phase.SENT:
+            reason = "NoQueueRow"
+        if not reason and intent.delete_data and self._keeps_data(again):
+            reason = "its data is needed by now"
+        if reason:
+            LOG.info("a removal waits, something changed just before it, torrent=%s why=%s", intent.name, reason)
+        return not reason
 
     async def _charge(self, intent: Intent) -> Intent | None:
         """Make durable that an intent is sent; None when its limits were lowered since, so that it is given up."""

@@ -6,6 +6,7 @@ read when a delta or the counters changed, before anything is done, and at least
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from looparr.clients.servarr import Servarr
 from looparr.clients.servarr_wire import QueueRow, QueueStatus
 from looparr.errors import Permanent
 
+LOG = logging.getLogger(__name__)
 QUEUE_EVERY = 300.0
 SETTINGS_EVERY = 3600.0
 HISTORY_MARGIN = timedelta(days=1)
@@ -167,10 +169,17 @@ class Fetcher:
         self._touched |= {name for name in named if _shape(before.get(name)) != _shape(fresh.get(name))}
 
     async def _read_history(self, views: Collection[View]) -> None:
-        """Read the history that may say something new; what it names is touched."""
+        """Read the history that may say something new; what it names is touched. One that is another is read whole."""
         since = history_span(self.history.newest, self._history_since, views, self.links.around.clock.wall())
-        self._touched |= self.history.merge(await self.arr.history_since(since))
-        self._history_since = min(since, self._history_since or since)
+        whole = min(since, self._history_since or since)
+        events = await self.arr.history_since(since)
+        if not self.history.is_continued_by(events):
+            LOG.warning("the Arr's history lost its newest event, all of it is read anew, known=%s", self.history.last)
+            events = await self.arr.history_since(whole)
+            self._touched |= self.history.downloads.keys()
+            self.history = History()
+        self._touched |= self.history.merge(events)
+        self._history_since = whole
 
     async def _read_settings(self) -> None:
         clients = await self.arr.download_clients()

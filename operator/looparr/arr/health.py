@@ -38,6 +38,10 @@ class Clock:
         """Give the clock with one more strike, given at that reading."""
         return replace(self, strikes=self.strikes + 1, last_strike=self.total(reading))
 
+    def stopped(self, reading: float) -> Clock:
+        """Give the clock standing still, with what it had counted at that reading."""
+        return replace(self, bad=self.total(reading), since=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -134,9 +138,7 @@ def _settle(clock: Clock, reading: Reading, *, matching: bool) -> Clock:
     """Start, go on or stop a clock. One that stops counts only up to the turn in which it was last seen matching."""
     if matching:
         return clock if clock.since is not None else replace(clock, since=reading.now)
-    if clock.since is None:
-        return clock
-    return replace(clock, bad=clock.total(reading.before), since=None)
+    return clock if clock.since is None else clock.stopped(reading.before)
 
 
 def _next_strike(rule: Rule, clock: Clock) -> float:

@@ -99,13 +99,18 @@ class Download:
 
 @dataclass(slots=True)
 class History:
-    """The Arr's history since the oldest torrent we look after, by case-folded downloadId."""
+    """The Arr's history since the oldest torrent we look after, by case-folded downloadId. last: its newest event."""
 
     downloads: dict[str, Download] = field(default_factory=dict)
-    newest: datetime | None = None
+    last: Moment | None = None
     _events: dict[str, dict[int, HistoryRecord]] = field(default_factory=dict)
     _last_grabs: dict[int, int] = field(default_factory=dict)
     _swept: float | None = None
+
+    @property
+    def newest(self) -> datetime | None:
+        """Date of the newest event."""
+        return None if self.last is None else self.last.date
 
     def merge(self, events: Iterable[HistoryRecord]) -> frozenset[str]:
         """Take in events, in any order and any number of times; give the downloadIds that they touched.
@@ -116,7 +121,8 @@ class History:
         for event in events:
             if event.date == _NEVER:
                 continue
-            self.newest = _newest(self.newest, event.date)
+            moment = Moment(event.date, event.id)
+            self.last = moment if self.last is None else max(self.last, moment)
             known = self._events.setdefault(event.hash, {}) if event.hash else None
             if known is not None and event.id not in known:
                 known[event.id] = event
@@ -125,6 +131,17 @@ class History:
         for name in touched:
             self.downloads[name] = _told(name, self._events[name].values())
         return frozenset(touched)
+
+    def is_continued_by(self, events: Iterable[HistoryRecord]) -> bool:
+        """Whether events that were read since before our newest one hold it. If not, we know another history.
+
+        A restored database forgets events, and gives their ids to others.
+        """
+        return self.last is None or any(self.last == (event.date, event.id) for event in events)
+
+    def is_of_another(self, event_id: int, names: Container[str]) -> bool:
+        """Whether that event is known to be about another download than that of these ids. It looks at all."""
+        return any(event_id in events and name not in names for name, events in self._events.items())
 
     def _note_grab(self, event: HistoryRecord) -> None:
         if event.event_type == "grabbed":

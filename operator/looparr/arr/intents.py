@@ -157,12 +157,13 @@ class Sight:
     present: this very torrent (hash and added_on) is in the client. rows: ids of its queue rows. failed: the Arr's
     history says failed, newer than the intent. searched: the Arr has searched for or grabbed every item since.
     searchable: items that may be searched for now. arr_searches: the Arr starts a search by itself after a failure
-    that we mark by hand.
+    that we mark by hand. markable: the grab's event is not another download's by now.
     """
 
     present: bool
     rows: tuple[int, ...] = ()
     failed: bool = False
+    markable: bool = True
     searched: bool = False
     searchable: tuple[int, ...] = ()
     arr_searches: bool = False
@@ -222,7 +223,7 @@ def _sent(intent: Intent, sight: Sight, now: float) -> Next:
             return Next(Step.SETTLED)
         if now - intent.since < SETTLE:
             return Next(Step.WAIT)
-        return _mark_or_give_up(intent)
+        return _mark_or_give_up(intent, sight)
     if sight.failed:
         waits = intent.delete_data and now - intent.since < SETTLE
         return Next(Step.WAIT) if waits else Next(Step.CLIENT_DELETE)
@@ -236,7 +237,7 @@ def _client_delete(intent: Intent, sight: Sight, now: float) -> Next:
         return Next(Step.DROP, "NotBlocklisted: the Arr does not show it as failed any more; it is judged anew")
     if sight.present:
         return _again(intent, now, Step.CLIENT_DELETE, "still in the client after three deletions")
-    return Next(Step.SETTLED) if sight.failed else _mark_or_give_up(intent)
+    return Next(Step.SETTLED) if sight.failed else _mark_or_give_up(intent, sight)
 
 
 def _mark_failed(intent: Intent, sight: Sight, now: float) -> Next:
@@ -248,11 +249,13 @@ def _mark_failed(intent: Intent, sight: Sight, now: float) -> Next:
         return Next(Step.SETTLED)
     if now - intent.created > SEARCH_WITHIN:
         return Next(Step.DROP, "NotBlocklisted: removed, and the Arr could not be told so within a day; not searched")
+    if not sight.markable:
+        return _mark_or_give_up(intent, sight)
     return _again(intent, now, Step.MARK_FAILED, "NotBlocklisted: the Arr did not mark it as failed; not searched")
 
 
-def _mark_or_give_up(intent: Intent) -> Next:
-    if not intent.history_id:
+def _mark_or_give_up(intent: Intent, sight: Sight) -> Next:
+    if not (intent.history_id and sight.markable):
         return Next(Step.DROP, "NotBlocklisted: gone, but its grab is not in the history any more; not searched")
     return Next(Step.MARK_FAILED)
 

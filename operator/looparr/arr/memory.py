@@ -164,6 +164,14 @@ class Memory:
             self._count(one, +1)
             self.dirty.add(one.key)
 
+    def miss(self, key: Key, reading: float) -> None:
+        """Note that a torrent is not in the client's list. What nobody sees is not bad: its clocks stop at that reading."""
+        self.absent.add(key)
+        one = self.tracked[key]
+        if any(clock.since is not None for clock in one.clocks.values()):
+            one.clocks = {name: clock.stopped(reading) for name, clock in one.clocks.items()}
+            self.dirty.add(key)
+
     def leave(self, one: Tracked, state: State, now: float) -> None:
         """A torrent left the client: its memory stays for a while, it counts no longer."""
         if one.gone_at:

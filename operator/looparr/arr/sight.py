@@ -109,12 +109,14 @@ class Eyes:
 
     async def look(self, intent: Intent, fresh: Fresh) -> Sight:
         """Look at client, queue and history with the eyes of one intent."""
-        download = self.observation.history.downloads.get(intent.download_id)
+        history = self.observation.history
+        download = history.downloads.get(intent.download_id)
         failed = download.failed if download is not None else None
         sight = Sight(
             present=self._present(intent, fresh),
             rows=tuple(row.id for row in rows_of(intent, fresh)),
             failed=failed is not None and failed.isoformat() > intent.failed_before,
+            markable=not history.is_of_another(intent.history_id, (intent.download_id, intent.hash)),
         )
         return await self._search(intent, sight, fresh) if intent.phase in SEARCHING else sight
 

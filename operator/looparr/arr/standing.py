@@ -128,6 +128,8 @@ def update_brake(memory: Memory, annotations: Mapping[str, str], now: float) -> 
         one = memory.tracked.get(Key(*key))
         if one is None or one.gone_at:
             return False
+        if one.key in memory.absent:
+            return True  # its clocks stand still, which proves nothing
         running = (name for name, clock in one.clocks.items() if clock.since is not None)
         return one.state == condition or any(name in rules and rules[name][1] == condition for name in running)
 

@@ -84,7 +84,7 @@ class Surveyor:
         goals = list(self.memory.goals_due.pop(self.now))
         for view in self.observation.views.values():
             name = view.link.name
-            note_absent(self.memory, view, self.now, everything=self.everything)
+            note_absent(self.memory, view, self.now, self.before.get(name, 0.0), everything=self.everything)
             strikes = self.memory.strikes_of(name).pop(self.memory.reading(name))
             for number, torrent in enumerate(self._due(view, [*goals, *strikes]), 1):
                 self.examine(view, torrent)
@@ -125,12 +125,13 @@ class Surveyor:
             if key in memory.tracked and key not in memory.intents:
                 memory.forget(key)
             return
-        is_new = key not in memory.tracked
+        before = memory.tracked.get(key)
+        is_back = before is not None and (bool(before.gone_at) or key in memory.absent)
         one = memory.track(key, torrent.infohash_v1, self.now)
         memory.absent.discard(key)
         memory.unsettled.discard(key)
         one.absent = 0
-        was_ours = one.owned
+        was_ours = one.owned and not is_back
         self._own(one, download)
         self._refresh(one, torrent, view)
         seeding_time = torrent.seeding_time + (self.now - one.seen_at if one.state in SEEDING else 0.0)
@@ -139,7 +140,7 @@ class Surveyor:
         known = self._known(one, torrent, goal_met=met)
         state = classify(torrent, download, known)
         intent = memory.intents.get(key)
-        self._enter(one, state if intent is None else intent_state(intent.phase), torrent, is_new=is_new)
+        self._enter(one, state if intent is None else intent_state(intent.phase), torrent, is_new=before is None)
         self._count_import(one, download)
         health = self._health(view, one, torrent, state)
         self._note(view, one, torrent, health, was_ours=was_ours)
@@ -264,7 +265,7 @@ class Surveyor:
         )
 
     def _note(self, view: View, one: Tracked, torrent: Torrent, health: Health, *, was_ours: bool) -> None:
-        """Keep the clocks. One that starts is noted for the brake, unless rule or torrent are new to us."""
+        """Keep the clocks. One that starts is noted for the brake, unless rule or torrent are new or back again."""
         if dict(health.clocks) != dict(one.clocks):
             if was_ours and not self._is_newcomers(one):
                 started = begun(one.clocks, health.clocks) & self._settled

@@ -122,7 +122,7 @@ class HTTPBody:
         self._stale = False
 
     async def run(self, turn: Turn) -> Outcome:
-        """Call the endpoint once. The call itself is the act: what is known of the object counts, without a read more."""
+        """Call the endpoint once. The call itself is the act: what is known of the object counts."""
         known = turn.block.get("http")
         memo = known.get("memo") if isinstance(known, Mapping) else None
         memo = memo if isinstance(memo, Mapping) else None
