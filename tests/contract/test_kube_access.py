@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from client_kit import make_certificate
+from client_kit import make_certificate, serving
 from looparr.api.meta import BACKGROUND_LOOP, ObjectRef
 from looparr.clients.egress import EgressPolicy
 from looparr.clients.kube import KubeApi
@@ -63,7 +64,7 @@ async def guarded(one: Pair, port: int = 0) -> AsyncIterator[tuple[int, list[Pai
         shown = request.get_extra_info("ssl_object").getpeercert(binary_form=True)
         if shown not in {ssl.PEM_cert_to_DER_cert(pem.pem.decode()) for pem in known}:
             return web.json_response({"message": "Unauthorized"}, status=401)
-        return web.json_response({})
+        return web.json_response({"metadata": {"name": "one", "uid": "uid-1"}} if request.method == "PATCH" else {})
 
     one.server.verify_mode = ssl.CERT_OPTIONAL
     for trusted in one.file.parent.parent.glob("*/both.pem"):
@@ -105,10 +106,11 @@ class ApiServer:
             return web.json_response({"message": "Unauthorized"}, status=401)
         body = await request.read()
         self.seen.append((request.method, request.path_qs, json.loads(body) if body else None))
-        code, answer = self.answers.pop(0) if self.answers else (200, {})
+        fine = {"metadata": {"name": "one", "uid": "uid-1"}} if request.method == "PATCH" else {}
+        code, answer = self.answers.pop(0) if self.answers else (200, fine)
         if isinstance(answer, float):
             await asyncio.sleep(answer)
-            answer = {}
+            answer = fine
         if isinstance(answer, str):
             return web.Response(text=answer, status=code, content_type="text/html")
         return web.json_response(answer, status=code)
@@ -170,6 +172,109 @@ async def test_a_credential_plugin_is_asked_at_the_start_and_after_a_401(server:
     assert await api.read_object(REF) == {}
     assert server.tokens == ["Bearer first", "Bearer first", "Bearer second"]
     await api.close()
+
+
+async def test_a_plugin_is_run_once_for_all_who_are_refused_and_stops_nobody(server: ApiServer, tmp_path: Path) -> None:
+    """A plugin takes its time, and asks nobody at the terminal; the loop goes on meanwhile."""
+    (tmp_path / "token").write_text("first")
+    counted = PLUGIN + "import sys, time; time.sleep(0.4); assert not sys.stdin.read()\n"
+    counted += "with Path(__file__).with_name('runs').open('a') as runs: runs.write('x')\n"
+    access = KubeAccess.from_kubeconfig(plugin(tmp_path, server.url, counted))
+    writer, api = KubeStatusWriter(access), KubeApi(access)
+    server.token = "another"
+    longest, last = 0.0, time.monotonic()
+
+    async def beat() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    beating = asyncio.create_task(beat())
+    calls = [writer.write(REF, {}) for _ in range(5)], [api.read_object(REF) for _ in range(5)]
+    found = await asyncio.gather(*calls[0], *calls[1], return_exceptions=True)
+    beating.cancel()
+    assert {type(one) for one in found} == {WriteFailed, Transient}
+    assert (tmp_path / "runs").read_text() == "xx", "once at the start, once for all ten"
+    assert longest < 0.3
+    assert access.version == 0
+    await writer.close()
+    await api.close()
+
+
+@pytest.mark.parametrize("target", ["/login", "another host"])
+async def test_a_redirect_is_no_answer_and_gets_no_token(tmp_path: Path, target: str) -> None:
+    """A proxy that wants a log-in sends everybody to its page, which says 200 to anything."""
+    other = ApiServer()
+    await other.start()
+    assert other.runner is not None
+    place = other.url if target == "another host" else target
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/login":
+            return web.Response(text="<html>Log in</html>", content_type="text/html")
+        raise web.HTTPTemporaryRedirect(place)
+
+    async with serving(answer) as url:
+        access = KubeAccess.from_kubeconfig(kubeconfig(tmp_path / "config", url, token="first"))
+        writer, api, kopfs = KubeStatusWriter(access), KubeApi(access), access.session(total=5)
+        with pytest.raises(WriteFailed):
+            await writer.write(REF, {"runCount": 1})
+        with pytest.raises(Transient):
+            await api.read_object(REF)
+        async with kopfs.get(f"{url}/apis") as reply:
+            await reply.read()
+        assert set(other.tokens) <= {""}, "the token stays with the API server"
+        assert bool(other.tokens) is (target == "another host")
+    for one in (writer, api, kopfs):
+        await one.close()
+    await other.runner.cleanup()
+
+
+async def test_a_write_that_something_else_answered_with_200_is_not_written(
+    server: ApiServer, access: KubeAccess
+) -> None:
+    writer = KubeStatusWriter(access)
+    server.answers = [(200, "<html>Log in</html>"), (200, {}), (200, {"metadata": {"name": "one", "uid": "uid-2"}})]
+    for _ in range(3):
+        with pytest.raises(WriteFailed) as failed:
+            await writer.write(REF, {"runCount": 1})
+        assert not failed.value.gone
+    await writer.close()
+
+
+async def test_after_the_end_nobody_opens_connections_and_a_bad_authority_is_tried_again(
+    server: ApiServer, access: KubeAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = KubeApi(access)
+    with monkeypatch.context() as patched:
+        patched.setattr(access, "session", lambda **_: (_ for _ in ()).throw(ssl.SSLError("bad authority")))
+        for _ in range(2):
+            with pytest.raises(Transient, match="could not be reached"):
+                await api.read_object(REF)
+    assert await api.read_object(REF) == {}
+    await api.close()
+    with pytest.raises(Transient, match="the process stops"):
+        await api.read_object(REF)
+
+
+def test_no_secret_is_in_what_credentials_look_like(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", token="a-secret-token")
+    access = KubeAccess.from_kubeconfig(path)
+    assert "a-secret-token" not in f"{read_kubeconfig(path)!r} {access.shown()!r}"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", b"current-context: x"])
+def test_a_damaged_kubeconfig_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"kubeconfig .*config is damaged or has no current context"):
+        read_kubeconfig(tmp_path / "config")
+
+
+@pytest.mark.parametrize("program", ["print('{}')", "print('null')", "print('rubbish')", "raise SystemExit(3)"])
+def test_a_plugin_that_answers_nonsense_is_an_error_of_the_plugin(tmp_path: Path, program: str) -> None:
+    with pytest.raises(SettingsError, match=r"the credential plugin of kubeconfig .*config failed"):
+        read_kubeconfig(plugin(tmp_path, "https://127.0.0.1:1", program))
 
 
 def test_a_credential_plugin_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
@@ -396,25 +501,28 @@ async def test_a_call_in_flight_ends_well_while_its_session_is_replaced(server: 
 
     await until(begun, "the slow write has begun")
     kubeconfig(path, server.url, token="first", **{"client-certificate-data": "", "client-key-data": "aGk="})
-    access.reload()
+    await access.reload()
     assert access.version == 1
     await writer.write(REF, {})
     await slow
     await writer.close()
 
 
-def test_credentials_that_are_of_no_use_do_not_replace_the_good_ones(tmp_path: Path) -> None:
+async def test_credentials_that_are_of_no_use_do_not_replace_the_good_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     one = pair(tmp_path / "one")
     config = kubeconfig(tmp_path / "config", "https://127.0.0.1:1", token="first")
     access = KubeAccess.from_kubeconfig(config)
     text = config.read_text()
     for broken in ("a: [", text.replace("server:", "certificate-authority-data: aGFsZg==\n    server:")):
         config.write_text(broken)
-        access.reload()
+        await access.reload()
         assert (access.version, access.token()) == (0, "first")
+    assert caplog.text.count("credentials could not be read again") == 1
     config.write_text(text.replace("first", "second"))
-    access.reload()
-    assert (access.version, access.token()) == (1, "second")
+    await access.reload()
+    assert (access.version, access.token()) == (0, "second"), "a new token needs no new connections"
     assert one.file.exists()
 
 
@@ -430,7 +538,7 @@ async def test_an_api_server_whose_name_does_not_resolve_is_told_and_found_later
     assert "host=api.invalid" in record.getMessage()
     assert policy.permits("127.0.0.1", 6443)
     kubeconfig(config, "https://127.0.0.1:6443", token="first")
-    access.reload()
+    await access.reload()
     again = asyncio.create_task(access.keep_resolved())
 
     async def guarded_now() -> bool:
@@ -439,7 +547,7 @@ async def test_an_api_server_whose_name_does_not_resolve_is_told_and_found_later
     await until(guarded_now, "the address is refused")
     again.cancel()
     kubeconfig(config, "https://api.invalid:6443", token="first")
-    access.reload()
+    await access.reload()
     assert not await access.resolve()
     assert not policy.permits("127.0.0.1", 6443), "what is known is kept"
 

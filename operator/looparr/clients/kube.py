@@ -62,9 +62,13 @@ class KubeApi:
     @staticmethod
     def _good(method: str, path: str, code: int, answer: bytes) -> dict[str, Any]:
         what = f"{method} {path.partition('?')[0]}"
-        if code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if code == HTTPStatus.UNAUTHORIZED:
+            raise Transient(
+                "ApiServerError", "The API server does not take the operator's credentials; renew its token or log-in."
+            )
+        if code == HTTPStatus.FORBIDDEN:
             raise Blocked("Forbidden", f"The operator may not {what}; grant it in the operator's role.")
-        if code >= HTTPStatus.BAD_REQUEST:
+        if code >= HTTPStatus.MULTIPLE_CHOICES:
             raise Transient("ApiServerError", f"The API server answered {code} to {what}; it is tried again.")
         try:
             found = json.loads(answer)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 import tempfile
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -19,14 +21,18 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from looparr.clients.egress import AddressAndPort, as_api_server
 from looparr.clients.kube_config import ACCOUNT, Credentials, read_kubeconfig, read_pod
 from looparr.errors import SettingsError
+from looparr.runtime.executor import Executor
 
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 LOG = logging.getLogger(__name__)
 
+PLUGIN_PAUSE = 10.0
+"""Seconds between two runs of a credential plugin: what it gave last is refused, and it gives the same again."""
 RESOLVE_AGAIN, RESOLVE_SOON = 60.0, 1.0
 """Seconds until the API server's name is resolved again; soon: while its address is not known."""
 
@@ -36,6 +42,9 @@ class Shown(NamedTuple):
 
     token: str | None
     version: int
+
+    def __repr__(self) -> str:
+        return f"Shown(version={self.version})"
 
 
 class KubeAccess:
@@ -50,6 +59,10 @@ class KubeAccess:
         self._contexts: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
         self._addresses: frozenset[AddressAndPort] = frozenset()
         self._unresolved = False
+        self._reading = asyncio.Lock()
+        self._thread = Executor("credentials", 1)
+        self._read_at = -math.inf
+        self._complained = False
         self.version = 0
 
     @classmethod
@@ -107,32 +120,52 @@ class KubeAccess:
         except OSError:
             return None
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Read the credentials again; keeps the old ones when that fails, or when what was read is of no use.
 
-        A new authority is trusted by the sessions that exist, too: Kopf asks for a new one only after a 401.
+        A new authority is trusted by the sessions that exist, too: Kopf asks for a new one only after a 401. Many ask
+        at once; a plugin is run for all of them together, and not again for PLUGIN_PAUSE seconds.
         """
-        try:
-            fresh = self._read()
-            _context(fresh)
-        except (SettingsError, ValueError, OSError):
+        async with self._reading:
+            if self._now.from_plugin and time.monotonic() < self._read_at + PLUGIN_PAUSE:
+                return
+            try:
+                fresh = await self._thread.run(self._read) if self._now.from_plugin else self._read()
+                _context(fresh)
+            except (SettingsError, ValueError, OSError) as error:
+                self._complain(error)
+                return
+            finally:
+                self._read_at = time.monotonic()
+            self._complained = False
+            self._take(fresh)
+
+    def _take(self, fresh: Credentials) -> None:
+        before, self._now = self._now, fresh
+        if fresh.connection == before.connection:
             return
-        if fresh == self._now:
-            return
-        self._now = fresh
         self.version += 1
         if fresh.ca and fresh.server.startswith("https:"):
             for context in self._contexts:
                 context.load_verify_locations(cadata=fresh.ca.decode())
 
+    def _complain(self, error: Exception) -> None:
+        """Say once that the old credentials stay, without what a plugin said."""
+        if not self._complained:
+            LOG.warning(
+                "credentials could not be read again, the old ones are kept, error=%s",
+                str(error).partition(" failed: ")[0] if isinstance(error, SettingsError) else type(error).__name__,
+            )
+        self._complained = True
+
     def shown(self) -> Shown:
         """Give what a request shows now."""
         return Shown(self.token(), self.version)
 
-    def renewed(self, refused: Shown) -> bool:
+    async def renewed(self, refused: Shown) -> bool:
         """Read the credentials again, after a 401; tell whether they are others than those that were refused."""
         if self.shown() == refused:
-            self.reload()
+            await self.reload()
         return self.shown() != refused
 
     def tls(self) -> ssl.SSLContext | None:
@@ -156,24 +189,28 @@ class KubeAccess:
         return aiohttp.ClientSession(connector=connector, timeout=limits, middlewares=middlewares)
 
     async def authorize(self, request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
-        """Put the token on a request; after a 401 read the credentials again and try once more (aiohttp middleware)."""
+        """Put the token on a request; after a 401 read the credentials again and try once more (aiohttp middleware).
+
+        A request that was redirected to another origin goes without it.
+        """
         shown = self.shown()
         self._put_token(request)
         try:
             response = await handler(request)
         except aiohttp.ClientSSLError:
-            self.reload()  # for the next request: the authority may be a new one
+            await self.reload()  # for the next request: the authority may be a new one
             raise
         if response.status != 401:  # noqa: PLR2004 - Unauthorized
             return response
-        if not self.renewed(shown) or self.token() == shown.token:
+        if not await self.renewed(shown) or self.token() == shown.token:
             return response
         response.close()
         self._put_token(request)
         return await handler(request)
 
     def _put_token(self, request: aiohttp.ClientRequest) -> None:
-        if token := self.token():
+        request.headers.pop("Authorization", None)
+        if request.url.origin() == URL(self.server).origin() and (token := self.token()):
             request.headers["Authorization"] = f"Bearer {token}"
 
 

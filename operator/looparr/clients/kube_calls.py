@@ -35,6 +35,7 @@ class KubeCalls:
         self._accept = accept
         self._sessions: list[aiohttp.ClientSession] = []
         self._version = -1
+        self._closed = False
 
     async def send(
         self, method: str, path: str, data: bytes | None = None, *, content_type: str = JSON
@@ -42,28 +43,32 @@ class KubeCalls:
         """Send, and give status and body; after a 401 once more if other credentials are found. Raises Unreachable."""
         shown = self._access.shown()
         code, answer = await self._once(method, path, data, content_type)
-        if code == HTTPStatus.UNAUTHORIZED and self._access.renewed(shown):
+        if code == HTTPStatus.UNAUTHORIZED and await self._access.renewed(shown):
             code, answer = await self._once(method, path, data, content_type)
         return code, answer
 
     async def _once(self, method: str, path: str, data: bytes | None, content_type: str) -> tuple[int, bytes]:
-        session = await self._session()
         headers = {"Accept": self._accept, "Content-Type": content_type}
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
         url = URL(self._access.server + path, encoded=True)
         try:
-            async with session.request(method, url, data=data, headers=headers) as reply:
+            session = await self._session()
+            # Redirects are not followed: what answers there is a log-in page, not the API server.
+            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             if isinstance(error, aiohttp.ClientSSLError):
-                self._access.reload()  # for the next request: the authority may be a new one
+                await self._access.reload()  # for the next request: the authority may be a new one
             raise Unreachable(type(error).__name__) from error
 
     async def _session(self) -> aiohttp.ClientSession:
-        if self._version != self._access.version:
-            self._version = self._access.version
+        if self._closed:
+            raise Unreachable("the process stops")
+        if not self._sessions or self._version != self._access.version:
+            version = self._access.version
             self._sessions.append(self._access.session(connections=self._connections, total=LIMIT, authorized=False))
+            self._version = version
             for old in self._sessions[:-2]:
                 self._sessions.remove(old)
                 await old.close()
@@ -71,6 +76,7 @@ class KubeCalls:
 
     async def close(self) -> None:
         """Close the connections; calls in flight fail."""
-        sessions, self._sessions, self._version = self._sessions, [], -1
+        self._closed = True
+        sessions, self._sessions = self._sessions, []
         for session in sessions:
             await session.close()

@@ -1,37 +1,50 @@
 """Credentials of an API server as they are written down: a kubeconfig, or what the kubelet puts into a pod.
 
-Credential plugins (`exec`: most managed clusters) are the official client's business. It is imported only for a
-kubeconfig that names one, because it costs 45 MiB and a second.
+Credential plugins (`exec`: most managed clusters) are run by a process of their own, see `kube_plugin`.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from looparr.errors import SettingsError
+from looparr.runtime.telemetry import redact_text
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its ServiceAccount."""
+PLUGIN_LIMIT = 30.0
+"""Seconds that a credential plugin may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One way in, as it was read. At most one of token and token_file; certificate and key are PEM bytes."""
+    """One way in, as it was read. At most one of token and token_file; certificate and key are PEM bytes.
+
+    from_plugin: a program gave them, which takes time.
+    """
 
     server: str
     ca: bytes | None = None
     insecure: bool = False
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
+    certificate: bytes | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+    from_plugin: bool = False
+
+    @property
+    def connection(self) -> tuple[object, ...]:
+        """What a connection is made with; a new token needs no new one."""
+        return self.server, self.ca, self.insecure, self.certificate, self.key
 
 
 def read_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> Credentials:
@@ -47,7 +60,8 @@ def read_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> Credentials
 def read_kubeconfig(path: Path) -> Credentials:
     """Read the current context of a kubeconfig with a token, a client certificate or a credential plugin.
 
-    Its credential plugin, if it names one, is run. Raises SettingsError that names the file and what is wrong in it.
+    Its plugin, if it names one, is run: up to PLUGIN_LIMIT seconds. Raises SettingsError that names the file and what
+    is wrong in it.
     """
     try:
         document = yaml.safe_load(path.read_text())
@@ -64,12 +78,14 @@ def read_kubeconfig(path: Path) -> Credentials:
             certificate=_data(path, user, "client-certificate"),
             key=_data(path, user, "client-key"),
         )
-        if user.get("exec"):
-            found = _logged_in(path, user["exec"], found)
     except OSError as error:
         raise SettingsError(f"kubeconfig {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration, binascii.Error) as error:
-        raise SettingsError(f"kubeconfig {path} is damaged or has no current context ({error!r})") from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+        raise SettingsError(
+            f"kubeconfig {path} is damaged or has no current context ({type(error).__name__})"
+        ) from None
+    if user.get("exec"):
+        found = _logged_in(path, {"exec": user["exec"], "cluster": cluster, "folder": str(path.parent)}, found)
     if not (found.token or found.token_file or found.certificate):
         raise SettingsError(
             f"kubeconfig {path} holds neither token nor client certificate nor plugin for its current context"
@@ -77,21 +93,21 @@ def read_kubeconfig(path: Path) -> Credentials:
     return found
 
 
-def _logged_in(path: Path, plugin: Mapping[str, Any], found: Credentials) -> Credentials:
-    """Let the official client run the credential plugin of a kubeconfig. Raises SettingsError."""
-    from kubernetes.config import ConfigException  # noqa: PLC0415 - see the module
-    from kubernetes.config.exec_provider import ExecProvider  # noqa: PLC0415
-    from kubernetes.config.kube_config import ConfigNode  # noqa: PLC0415
-
+def _logged_in(path: Path, question: Mapping[str, Any], found: Credentials) -> Credentials:
+    """Have the credential plugin of a kubeconfig run. Raises SettingsError with the end of what it complained of."""
+    command = [sys.executable, "-m", "looparr.clients.kube_plugin"]
     try:
-        node = ConfigNode(str(path), dict(plugin))  # type: ignore[no-untyped-call]
-        told = ExecProvider(node, str(path.parent)).run()  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError) as error:
-        raise SettingsError(f"the credential plugin of kubeconfig {path} failed: {str(error)[:200]}") from None
-    certificate, key = told.get("clientCertificateData"), told.get("clientKeyData")
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, input=json.dumps(question), capture_output=True, text=True, timeout=PLUGIN_LIMIT, check=True
+        )
+        told = json.loads(done.stdout)
+        token, certificate, key = (told.get(name) for name in ("token", "clientCertificateData", "clientKeyData"))
+    except (subprocess.SubprocessError, OSError, ValueError, TypeError, AttributeError) as error:
+        words = " ".join(str(getattr(error, "stderr", None) or type(error).__name__).split())[-200:]
+        raise SettingsError(f"the credential plugin of kubeconfig {path} failed: {redact_text(words)}") from None
     if certificate and key:
         found = replace(found, certificate=str(certificate).encode(), key=str(key).encode())
-    return replace(found, token=told.get("token"), token_file=None)
+    return replace(found, token=None if token is None else str(token), token_file=None, from_plugin=True)
 
 
 def _named(document: Any, table: str, field: str, name: str) -> dict[str, Any]:

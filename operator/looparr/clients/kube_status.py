@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 CONNECTIONS = 32
 _PATCH = "application/json-patch+json"
 _ACCEPT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
-"""The answer is thrown away: ask for its metadata only."""
+"""Of the answer only the uid counts: ask for the metadata only."""
 _HIDE_AFTER = 300
 
 
@@ -95,7 +95,7 @@ class KubeStatusWriter:
             {"op": "add", "path": "/status", "value": status},
         ]
         code, answer = await self._call("PATCH", f"{object_path(ref)}/status", msgspec.json.encode(patch))
-        if code < HTTPStatus.MULTIPLE_CHOICES:
+        if code == HTTPStatus.OK and _uid(answer) == ref.uid:
             self._measured("written")
             self._refused.pop(ref.uid, None)
             return
@@ -146,6 +146,14 @@ class KubeStatusWriter:
     async def close(self) -> None:
         """Close the connections; writes in flight fail."""
         await self._calls.close()
+
+
+def _uid(answer: bytes) -> str:
+    """Read whose metadata the API server answered with; "" for anything else, such as a log-in page."""
+    try:
+        return msgspec.json.decode(answer, type=_Object).metadata.uid
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _complaint(answer: bytes) -> tuple[str, str]:

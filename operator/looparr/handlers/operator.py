@@ -133,7 +133,7 @@ class Operator:
             """Give a new session at each log-in: Kopf closes the one that met a 401."""
             if self._sessions:
                 await asyncio.sleep(1)  # a ServiceAccount made anew: its token comes when it comes
-                self._access.reload()
+                await self._access.reload()
                 await self._sessions.pop().close()
             self._sessions.append(self._access.session(connections=64))
             return kopf.AiohttpSession(server=self._access.server, aiohttp_session=self._sessions[-1])
