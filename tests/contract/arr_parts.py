@@ -63,6 +63,7 @@ class CountingProxy:
     """Stands before a client and counts what it is asked: paths below api/v2.
 
     broken: hashes that it cannot look up. refused: how often it was asked for each of them. cut: it answers nobody.
+    deaf: it hangs up on whoever looks a single torrent up.
     """
 
     target: str
@@ -70,15 +71,17 @@ class CountingProxy:
     broken: set[str] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
     cut: bool = False
+    deaf: bool = False
     url: str = ""
 
     async def forward(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/api/v2/")
         self.asked[path] += 1
-        if self.cut and request.transport is not None:
+        single = path in {"torrents/trackers", "torrents/properties"}
+        if (self.cut or (self.deaf and single)) and request.transport is not None:
             request.transport.abort()
         said = (await request.read()).decode(errors="replace") + request.query_string
-        if path in {"torrents/trackers", "torrents/properties"}:
+        if single:
             refused = [one for one in self.broken if one in said]
             self.refused.update(refused)
             if refused:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from looparr.errors import StateError, Transient
 from looparr.runtime.executor import Executor
-from looparr.store import Changes, IntentRow, Memory, Store, TorrentRow, open_readonly, schema
+from looparr.store import Changes, IntentRow, Memory, Store, TorrentRow, open_readonly, queries, schema
 from looparr.store.store import STORE_UNAVAILABLE
 
 INTENT = IntentRow(
@@ -282,11 +282,27 @@ async def test_a_store_of_schema_1_is_brought_up_and_keeps_its_rows(path: Path) 
         await store.commit("uid", Changes(put_torrents=[TORRENT]))
         epoch = store.epoch
     sql(path, "DROP TABLE instances")
+    sql(path, "DROP INDEX intents_open")
     sql(path, "UPDATE looparr_schema SET version = 1")
     async with opened(path) as store:
         assert store.epoch == epoch
         assert await store.census({"uid": "media"}) == ()
         assert await store.load("uid") == Memory(torrents=(TORRENT,))
+    assert sql(path, "SELECT count(*) FROM sqlite_master WHERE name = 'intents_open'") == [(1,)]
+
+
+def test_what_is_open_is_found_without_a_look_at_what_is_closed(path: Path) -> None:
+    """Limits ask for it in every turn that removes, and intents are kept for months."""
+    connection = schema.connect(path)
+    schema.prepare(connection, str(path))
+    said: list[str] = []
+    sa.event.listen(connection.engine, "before_cursor_execute", lambda *found: said.append(found[2]))
+    with connection.begin():
+        queries.account(connection, "http://client", 0.0)
+    asked = next(text for text in said if "FROM intents" in text)
+    plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", ("$.endpoint", "http://client")).all()
+    connection.close()
+    assert "USING INDEX intents_open" in str(plan)
 
 
 # --- readers ---
@@ -335,8 +351,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def sql(path: Path, statement: str) -> None:
+def sql(path: Path, statement: str) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute(statement)
+        found = connection.execute(statement).fetchall()
     connection.close()
+    return found

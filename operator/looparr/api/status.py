@@ -71,9 +71,9 @@ class LoopStatus(Model):
     consecutive_errors: int = Field(default=0, ge=0)
     """Failed turns since the last success."""
     timeout_count: int = Field(default=0, ge=0)
-    """Turns that took longer than the timeout and were cancelled."""
+    """Turns that took longer than the timeout and were cancelled. Absent: 0."""
     consecutive_timeouts: int = Field(default=0, ge=0)
-    """Time-outs in a row; raise spec.timeout if it keeps growing."""
+    """Time-outs in a row; raise spec.timeout if it keeps growing. Absent: 0."""
     success_rate_percent: int | None = Field(default=None, ge=0, le=100)
     """Share of turns that succeeded, percent."""
     average_duration_ms: int | None = Field(default=None, ge=0)
@@ -93,7 +93,7 @@ class LoopStatus(Model):
     next_run_time: Time | None = None
     """When the next turn is due. Long overdue: the operator is not running."""
     backoff: BackoffStatus = BackoffStatus()
-    """The extra pause after errors, while there is one."""
+    """The extra pause after errors. Absent: there is none."""
     last_handled_requested_at: str | None = None
     """Token of the last annotation looparr.dev/requestedAt that was answered with a run."""
     last_handled_reset_stats: str | None = None
@@ -121,7 +121,7 @@ _UNSAID = {
     "backoff": BackoffStatus().model_dump(by_alias=True, exclude_none=True),
     "message": "",
 }
-"""Fields that are left out at these values; those that `kubectl get` shows are never left out."""
+"""Fields that are left out at these values. The counters in the columns of `kubectl get` are always there."""
 
 
 _ALIASES: dict[str, str] = {

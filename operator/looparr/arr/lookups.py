@@ -6,15 +6,15 @@ it. It has its next chance after all others, or a few such torrents would take a
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from looparr.arr.act import ONE_ONLY
 from looparr.arr.sight import look_up
-from looparr.arr.survey import Surveyor, Wanted
+from looparr.arr.survey import Surveyor
 from looparr.errors import LoopError
 
 LOOK_UPS = 20
+"""Look-ups of one turn, over all its clients."""
 
 
 async def look_up_wanted(surveyor: Surveyor, monotonic: Callable[[], float]) -> LoopError | None:
@@ -27,10 +27,14 @@ async def look_up_wanted(surveyor: Surveyor, monotonic: Callable[[], float]) -> 
     memory.unsettled |= wanted.keys()
     failure: LoopError | None = None
     silent: set[str] = set()
-    for one in longest_ago(wanted.values(), LOOK_UPS):
+    asked = 0
+    for one in sorted(wanted.values(), key=lambda one: one.one.asked_at):
         view, tracked = one.view, one.one
         if view.link.name in silent or tracked.key not in memory.tracked or tracked.facts.known:
             continue
+        if asked == LOOK_UPS:
+            break
+        asked += 1
         tracked.asked_at = monotonic()
         try:
             memory.learn(tracked, await look_up(view.link.client, one.torrent))
@@ -41,8 +45,3 @@ async def look_up_wanted(surveyor: Surveyor, monotonic: Callable[[], float]) -> 
             continue
         surveyor.examine(view, one.torrent)
     return failure
-
-
-def longest_ago(wanted: Iterable[Wanted], count: int) -> list[Wanted]:
-    """Give those that were looked up longest ago, or never."""
-    return heapq.nsmallest(count, wanted, key=lambda one: one.one.asked_at)

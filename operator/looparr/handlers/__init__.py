@@ -1,4 +1,6 @@
-"""Kopf glue only: watch events poke loops, timers carry turns, the operator starts and stops both.
+"""Kopf glue: watch events poke loops, timers carry turns, the operator starts and stops both.
+
+Beside it only the census, which finds by a list of its own what no watch event told.
 
 An exception that leaves a Kopf timer, or a status that Kopf itself fails to patch, ends that loop for ever without a
 word: nothing here raises into Kopf, and nothing is ever put into Kopf's patch.

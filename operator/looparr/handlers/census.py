@@ -21,8 +21,8 @@ LOG = logging.getLogger(__name__)
 
 FIRST_AFTER = 60.0
 """Seconds after the start: a cold start has other things to do."""
-EVERY = 6 * 3600.0
-"""Seconds between two looks."""
+EVERY, FAILED_AGAIN = 6 * 3600.0, 600.0
+"""Seconds between two looks; after one that failed."""
 PAGE = 100
 """Objects in one answer."""
 
@@ -87,11 +87,13 @@ class Census:
     async def _keep(self) -> None:
         await asyncio.sleep(FIRST_AFTER)
         while True:
+            pause = EVERY
             try:
                 await self.look()
             except LoopError as error:
                 LOG.info("objects could not be counted, nothing is forgotten, reason=%s", error.reason)
-            await asyncio.sleep(EVERY)
+                pause = FAILED_AGAIN
+            await asyncio.sleep(pause)
 
     async def _listed(self, kind: Kind, namespace: str | None) -> dict[str, str]:
         """Give the namespace by uid of all objects of a kind, page by page."""

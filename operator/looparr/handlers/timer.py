@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,8 +47,8 @@ def register(
 
     @kopf.timer(GROUP, VERSION, kind.plural, interval=AT_ONCE, id="loop", registry=registry)  # type: ignore[arg-type]
     async def timer(uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        again, ends = True, time.monotonic() + SHIFT
-        while again and not stopped and time.monotonic() < ends:
+        again, ends = True, services.clock.monotonic() + SHIFT
+        while again and not stopped and services.clock.monotonic() < ends:
             await asyncio.sleep(0)  # whatever happens below, others get their turn
             again = await carried(uid, stopped)
         if not again and not stopped:

@@ -86,6 +86,8 @@ intents = _table(
     _column("closed", sa.Boolean),
     sa.Index("intents_instance", "instance", "closed"),
 )
+_open = sa.Index("intents_open", intents.c.closed, sqlite_where=~intents.c.closed)
+"""The open ones of all instances are few, and are asked for in every turn that removes."""
 actions = _table(
     "actions",
     _key("id", _whole),
@@ -113,7 +115,13 @@ instances = _table(
     sa.Column("missed_since", _real),
 )
 
-MIGRATIONS: Mapping[int, Step] = MappingProxyType({1: instances.create})
+
+def _to_2(connection: sa.Connection) -> None:
+    instances.create(connection)
+    _open.create(connection)
+
+
+MIGRATIONS: Mapping[int, Step] = MappingProxyType({1: _to_2})
 """From version -> what makes the next version of it."""
 
 
