@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import ssl
-import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,11 +121,6 @@ class ControlPlane:
         finally:
             hold.unlink(missing_ok=True)
         self.wait_ready()
-
-    def restart_apiserver(self, down_for: float = 0.0) -> None:
-        """Kill the API server, leave it down for `down_for` seconds, and wait until it is ready again."""
-        with self.apiserver_down():
-            time.sleep(down_for)
 
 
 def start(
