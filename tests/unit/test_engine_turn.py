@@ -157,7 +157,11 @@ def test_a_blocked_loop_looks_again_every_30_seconds_and_is_not_ready_at_once() 
     play(story)
 
 
-def test_fewer_than_five_errors_after_a_success_keep_ready_and_the_fifth_does_not() -> None:
+def test_fewer_than_five_errors_after_a_success_keep_ready_and_the_fifth_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+
     async def story() -> None:
         cluster = Cluster(now=subject(backoff={"initialDelay": "1s", "maxDelay": "1s", "jitterPercent": 0}))
         loop, services = cluster.open(), cluster.services()
@@ -175,6 +179,8 @@ def test_fewer_than_five_errors_after_a_success_keep_ready_and_the_fifth_does_no
         ]
         assert seen[-1][0] == ("True", "Succeeded")
         assert [event.reason for event in cluster.events] == ["Unreachable", "Recovered"]
+        told = [one.getMessage().partition(",")[0] for one in caplog.records if "message=" in one.getMessage()]
+        assert told == ["Unreachable", "Recovered"], "the log tells the edges, too, and only those"
 
     play(story)
 

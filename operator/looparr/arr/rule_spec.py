@@ -119,7 +119,7 @@ class Rule(Model):
     name: ItemName
     """Name of the rule, unique; shown with every strike and act. A built-in rule's name overrides that rule."""
     condition: Condition
-    """Stalled (no progress), MetadataStuck (still no metadata), EtaExceeded (remaining time over when.maxEta)."""
+    """Stalled (no peer sends), MetadataStuck (still no metadata), EtaExceeded (remaining time over when.maxEta)."""
     when: When | None = None
     """Which torrents are meant and since when they count as bad."""
     strikes: int | None = Field(default=None, ge=1, le=100)

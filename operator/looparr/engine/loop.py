@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import zlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from looparr.api.meta import ObjectRef
 from looparr.api.status import LoopStatus
-from looparr.engine.types import Body, Event, Subject
+from looparr.engine.types import Body, Event, EventType, Subject
+
+LOG = logging.getLogger(__name__)
 
 RELEASE_WITHIN = 11.0
 """Seconds after which a deleted object is let go: 5 for the turn to end by itself, the rest to cancel and close."""
@@ -118,6 +122,13 @@ class Loop:
         if self.leaving is None or (self.leaving is Leaving.RELEASED and why is Leaving.DELETED):
             self.leaving = why
         self.wake.set()
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Have events posted with the next write, and log them at once: who reads only the log misses no edge."""
+        for event in events:
+            self.news.append(event)
+            level = logging.WARNING if event.type is EventType.WARNING else logging.INFO
+            LOG.log(level, "%s, loop=%s message=%s", event.reason, self.ref, event.message)
 
     async def nap(self, seconds: float) -> None:
         """Sleep until woken, at most `seconds` (inf: until woken)."""

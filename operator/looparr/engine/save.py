@@ -35,7 +35,7 @@ def absorb(loop: Loop, services: Services) -> None:
     after = acknowledge(before, loop.subject, now=services.clock.wall())
     if after is before:
         return
-    loop.news.extend(edges(before, after))
+    loop.tell(edges(before, after))
     loop.status = after
     loop.write_at = min(loop.write_at, services.clock.monotonic() + _patience(loop, before, services))
 

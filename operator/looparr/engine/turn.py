@@ -135,9 +135,9 @@ def _conclude(loop: Loop, services: Services, ending: Ending) -> None:
     absorb(loop, services)
     before = loop.status
     loop.status = finalize(loop.status, loop.subject, ending, now=services.clock.wall())
-    loop.news.extend(edges(before, loop.status, ending.error))
+    loop.tell(edges(before, loop.status, ending.error))
     if ending.outcome is not None:
-        loop.news.extend(ending.outcome.events)
+        loop.tell(ending.outcome.events)
     loop.write_at = services.clock.monotonic()
     reason = ending.error.reason if ending.error else ""
     services.measured(loop.ref, loop.status.history[-1].result, reason, ending.duration)
@@ -149,6 +149,6 @@ def _break_off(loop: Loop, services: Services, ran: Ran) -> None:
     loop.status = interrupted(loop.status, loop.subject, ran.outcome, now=services.clock.wall())
     loop.not_before = services.clock.monotonic() + 1
     if ran.outcome is not None:
-        loop.news.extend(ran.outcome.events)
+        loop.tell(ran.outcome.events)
     if loop.status != before:
         loop.write_at = services.clock.monotonic()

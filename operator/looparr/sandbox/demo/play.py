@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,5 +74,6 @@ def _invite(found: Stage, say: Callable[[str], None]) -> None:
     say('  k annotate loop report looparr.dev/requestedAt="$(date +%s)" --overwrite')
     say(f"  qBittorrent: {found.downloads.url} ({found.downloads.username} / {found.downloads.password})")
     if found.operator is not None:
-        say(f"  looparr why --store {shlex.quote(str(found.operator.store))} Stalled")
+        looparr = shlex.quote(str(Path(sys.executable).with_name("looparr")))
+        say(f"  {looparr} why --store {shlex.quote(str(found.operator.store))} Stalled")
         say(f"  the operator's log: {found.operator.log}; its metrics: {found.operator.url}/metrics")
