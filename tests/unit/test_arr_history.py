@@ -61,6 +61,24 @@ def test_merge_names_only_what_is_new() -> None:
     assert history.newest == after(1)
 
 
+def test_a_history_that_lost_its_newest_event_is_another_one() -> None:
+    history = History()
+    assert history.is_continued_by([])
+    history.merge([event(7, "grabbed", 1), event(8, "grabbed", 1)])
+    assert history.is_continued_by([event(8, "grabbed", 1), event(9, "grabbed", 2)])
+    assert not history.is_continued_by([]), "all is gone"
+    assert not history.is_continued_by([event(7, "grabbed", 1)])
+    assert not history.is_continued_by([event(8, "grabbed", 60)]), "its id was given to another event"
+
+
+def test_an_event_is_of_another_only_where_that_is_known() -> None:
+    history = History()
+    history.merge([event(7, "grabbed"), event(8, "grabbed", name="b" * 40)])
+    assert history.is_of_another(8, (HASH,))
+    assert not history.is_of_another(7, ("b" * 40, HASH))
+    assert not history.is_of_another(9, (HASH,)), "older than what was read"
+
+
 def test_several_items_of_one_grab_are_one_grab() -> None:
     download = told(event(1, "grabbed", 0, 1), event(2, "grabbed", 3, 2), event(3, "grabbed", 4, 3))
     assert download.grab is not None

@@ -15,6 +15,7 @@ from looparr.arr.intents import ATTEMPTS, EXPIRY, SEARCH_WITHIN, SETTLE, Act, In
 NOW = 1_000_000.0
 PRESENT = Sight(present=True, rows=(5,))
 GONE = Sight(present=False)
+TAKEN = Sight(present=False, markable=False)
 DONE = Sight(present=False, failed=True, searchable=(1,))
 
 
@@ -72,6 +73,9 @@ NEXT_DAY, TOO_LATE = NOW + SEARCH_WITHIN, NOW + SEARCH_WITHIN + 1
         (Phase.CLIENT_DELETE, DONE, LATE, Step.SETTLED),
         (Phase.MARK_FAILED, DONE, SOON, Step.SETTLED),
         (Phase.MARK_FAILED, GONE, SOON, Step.WAIT),
+        (Phase.MARK_FAILED, TAKEN, SETTLED, Step.DROP),
+        (Phase.SENT, TAKEN, SETTLED, Step.DROP),
+        (Phase.CLIENT_DELETE, TAKEN, SETTLED, Step.DROP),
         (Phase.MARK_FAILED, GONE, SETTLED, Step.MARK_FAILED),
         (Phase.MARK_FAILED, GONE, LATE, Step.MARK_FAILED),
         (Phase.MARK_FAILED, GONE, NEXT_DAY, Step.MARK_FAILED),

@@ -14,7 +14,7 @@ from looparr.arr.gates import Removed
 from looparr.arr.health import Finding
 from looparr.arr.history import Download, Moment
 from looparr.arr.intents import Act, Intent, Phase
-from looparr.arr.limits import Charge
+from looparr.arr.limits import DAY, Charge
 from looparr.arr.plan import Case, Situation, decide, intent_of, planned, refusal
 from looparr.arr.spec import ArrSpec, SeedGoal
 from looparr.arr.states import State
@@ -144,6 +144,21 @@ def test_what_was_moved_out_of_our_categories_is_left_alone_unless_named() -> No
     assert refusal(case(), situation(categories={"main": frozenset({"radarr"})})) == ""
     named = replace(RIPE, rule=rule(when={"categories": ["radarr"]}))
     assert refusal(case(finding=named), situation(categories=elsewhere)) == ""
+
+
+def test_what_was_added_long_after_our_grab_is_somebody_elses() -> None:
+    """Another Arr on the same client may have grabbed the same release anew, and not have imported it yet."""
+    late = int(NOW + DAY)
+    assert refusal(case(torrent=torrent(added_on=late)), situation()) == ""
+    for one in (case(torrent=torrent(added_on=late + 1)), seeded(torrent=seeding(uploaded=SIZE, added_on=late + 1))):
+        assert refusal(one, situation()).startswith("Unowned: it was added more than a day after")
+
+
+def test_what_lost_the_tags_that_its_client_is_limited_to_is_left_alone() -> None:
+    ours = {"main": frozenset({"loop", "four"})}
+    assert refusal(case(), situation(tags=ours)).startswith("OtherTag: ")
+    assert refusal(case(torrent=torrent(tags=frozenset({"loop", "mine"}))), situation(tags=ours)) == ""
+    assert refusal(case(), situation(tags={"main": frozenset()})) == "", "whatever they are"
 
 
 # --- budgets -------------------------------------------------------------------------------------------------------

@@ -170,6 +170,59 @@ def test_what_was_imported_before_anybody_looked_at_a_client_is_not_counted() ->
         assert surveyor.survey.imported == (0 if first else 1)
 
 
+def clock(place: Place, hash_: str) -> float:
+    """Bad time so far of a torrent under its one rule."""
+    memory = place.memory
+    (found,) = memory.tracked[memory.current["main", hash_]].clocks.values()
+    return found.total(memory.reading("main"))
+
+
+@pytest.mark.parametrize("looks", [1, GONE_AFTER + 9])
+def test_what_is_not_in_the_clients_list_is_not_seen_to_be_bad(looks: int) -> None:
+    place = Place()
+    place.show(**FINE | BAD["MetadataStuck"])
+    place.look(first=True)
+    place.look()
+    (one, *_), shown = hashes(COUNT), dict(place.torrents)
+    assert clock(place, one) == 60
+    del place.torrents[one]
+    for _ in range(looks):
+        place.look()
+    place.torrents = shown
+    place.look()
+    assert clock(place, one) == 60, "it counts from the look that sees it again"
+    place.look()
+    assert clock(place, one) == 120
+    assert clock(place, hashes(COUNT)[1]) == (looks + 3) * 60
+
+
+@pytest.mark.parametrize("condition", BAD)
+def test_a_list_that_is_empty_for_a_moment_neither_releases_the_brake_nor_pulls_it(condition: str) -> None:
+    pulled, calm = running(), Place()
+    pulled.show(**BAD[condition])
+    pulled.look()
+    calm.show(**FINE | BAD[condition])
+    calm.look(first=True)
+    calm.look()
+    for place, expected in ((pulled, {condition}), (calm, set[str]())):
+        shown, place.torrents = place.torrents, {}
+        place.look()
+        assert place.pulled() == expected
+        place.torrents = shown
+        place.look()
+        assert place.pulled() == expected
+
+
+def test_torrents_of_a_client_that_left_the_spec_count_no_longer() -> None:
+    place = running()
+    place.memory.track(Key("other", HASH, 1), "", NOW)
+    place.look()
+    assert place.memory.counts.total() == COUNT + 1
+    place.look(everything=True)
+    assert place.memory.counts.total() == COUNT
+    assert place.memory.tracked[Key("other", HASH, 1)].state is State.GONE_BY_OTHER, "it may come back"
+
+
 class Unwalked(dict[tuple[str, str], Key]):
     """What may be asked for a key, and must not be gone through."""
 

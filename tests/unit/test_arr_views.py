@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from arr_models import HASH, NOW, link, torrent, view
+import pytest
+
+from arr_models import HASH, NOW, case, link, torrent, view
 from looparr.arr.fetch import HISTORY_MARGIN, HISTORY_OVERLAP, Observation, history_span
 from looparr.arr.history import History
+from looparr.arr.judge import keeps_data
 from looparr.arr.views import Down, View, failure
+from looparr.clients.qbittorrent.wire import Torrent
 from looparr.errors import Blocked, Transient
 
 CUT = Transient("Unreachable", "qBittorrent one:8080 could not be reached: is it up?", retry_after=7.0)
@@ -29,8 +33,9 @@ def test_the_turn_fails_as_the_first_client_that_is_down_does_and_names_all() ->
     assert alone.message == f"download client two: {REFUSED.message}"
 
 
-def test_a_client_that_is_down_still_holds_what_it_had() -> None:
-    seen = Observation(
+def seen() -> Observation:
+    """One client that shows one torrent."""
+    return Observation(
         views={"main": view({HASH: torrent()}, link())},
         history=History(),
         queue={},
@@ -41,11 +46,28 @@ def test_a_client_that_is_down_still_holds_what_it_had() -> None:
         versions={},
         skew=None,
     )
-    assert seen.holders([HASH]) == ("main",)
-    both = replace(seen, down={"second": Down(CUT, frozenset({HASH}))})
+
+
+def test_a_client_that_is_down_still_holds_what_it_had() -> None:
+    assert seen().holders([HASH]) == ("main",)
+    both = replace(seen(), down={"second": Down(CUT, frozenset({HASH}))})
     assert both.holders([HASH]) == ("main", "second")
     assert both.holders(["b" * 40]) == ()
     assert both.clients == {"main", "second"}
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [
+        (None, True),
+        ({}, False),
+        ({"b" * 40: torrent(hash="b" * 40)}, True),
+        ({"b" * 40: torrent(hash="b" * 40, name="Other", content_path="/data/Other")}, False),
+    ],
+)
+def test_data_stays_that_a_client_that_is_down_may_need(last: dict[str, Torrent] | None, kept: bool) -> None:
+    assert not keeps_data(case(), seen())
+    assert keeps_data(case(), replace(seen(), down={"second": Down(CUT, last=last)})) is kept
 
 
 def shown(*days: int) -> View:

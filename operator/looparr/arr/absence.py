@@ -6,6 +6,8 @@ so when more than a fifth of what was known is missing at once, nobody is given 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from looparr.arr.fetch import Observation
 from looparr.arr.history import download_ids
 from looparr.arr.memory import Memory
@@ -42,6 +44,13 @@ def note_absent(memory: Memory, view: View, now: float, before: float, *, everyt
         memory.shrunk_at[name] = view.snapshot.at
     if not held_after_shrink(memory, view):
         _give_up(memory, view, now)
+
+
+def leave_clients(memory: Memory, clients: Collection[str], now: float) -> None:
+    """Give up the torrents of clients that are not in the spec any more: nobody looks at them, so none counts."""
+    for (client, _), key in list(memory.current.items()):
+        if client not in clients:
+            memory.leave(memory.tracked[key], State.GONE_BY_OTHER, now)
 
 
 def _give_up(memory: Memory, view: View, now: float) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from looparr.arr.fetch import Fetcher, Observation
 from looparr.arr.history import download_ids
 from looparr.arr.intents import Act, Intent, Next, Phase, Sight, Step, next_step
-from looparr.arr.judge import data_is_needed, judge
+from looparr.arr.judge import judge, keeps_data
 from looparr.arr.ledger import Ledger
 from looparr.arr.limits import NO_ROOM, cooled_down
 from looparr.arr.memory import Memory
@@ -181,15 +181,9 @@ class Actor:
             return intent, f"GoalChanged: goal {intent.rule} asked for it, and now {case.asked_by} applies"
         again, reason = await self._judge_anew(case, self.memory.tracked[key], fresh)
         reason = reason or of_another(again, rows_of(intent, fresh), self.observation)
-        if not reason and intent.delete_data and self._keeps_data(again):
+        if not reason and intent.delete_data and keeps_data(again, self.observation):
             intent = replace(intent, delete_data=False)
         return intent, reason
-
-    def _keeps_data(self, case: Case) -> bool:
-        """Whether the data has to stay: the goal says so, or somebody else needs it."""
-        others = self.observation.views[case.key.client].snapshot.torrents.values()
-        told = case.goal is not None and not case.goal.delete_data
-        return told or data_is_needed(case.torrent, others, self.observation.roots)
 
     async def _intent(self, case: Case, rows: Sequence[QueueRow]) -> Intent:
         """Write down what is about to be done, and what the Arr shows before it."""
@@ -203,7 +197,7 @@ class Actor:
             id_=str(uuid.uuid4()),
             endpoint=self.ledger.endpoint(case.key.client),
             now=self.now(),
-            delete_data=not self._keeps_data(case),
+            delete_data=not keeps_data(case, self.observation),
         )
 
     # --- doing ---------------------------------------------------------------------------------------------------
@@ -213,7 +207,7 @@ class Actor:
             await self.right.ask()
         match step.step:
             case Step.CLIENT_DELETE:
-                if not (await self._last_look([intent]))[0]:
+                if not (await self._last_look([intent], needs_row=False))[0]:
                     return
                 intent = await self._enter(key, intent, Phase.CLIENT_DELETE)
                 LOG.warning("deleting in the client what the Arr blocklisted, torrent=%s", intent.name)
@@ -230,7 +224,7 @@ class Actor:
             case Step.FINISH:
                 self.ledger.finished(key, intent, step.why)
             case Step.DROP:
-                self.ledger.dropped(key, intent, step.why)
+                self.ledger.dropped(key, intent, step.why, gone=not sight.present)
             case _:
                 return
 
@@ -249,26 +243,25 @@ class Actor:
             if self._sender.failure is not None:
                 return
             await self.right.ask()
-            standing, fresh = await self._last_look(batch)
+            standing, fresh = await self._last_look(batch, needs_row=batch[0].act is Act.REPLACE)
             if entered := [one for intent in standing if (one := await self._charge(intent)) is not None]:
                 await self._remove(entered, fresh)
 
-    async def _last_look(self, batch: Sequence[Intent]) -> tuple[list[Intent], Fresh]:
-        """Give those that stand on values read just now; the look-ups before took a while. The rest waits for a turn."""
+    async def _last_look(self, batch: Sequence[Intent], *, needs_row: bool) -> tuple[list[Intent], Fresh]:
+        """Give those that stand on values read just now: judging took many calls. The others wait for the next turn."""
         self.observation = await look_again(self.observation, self.right.monotonic)
         fresh = await read_fresh(self.fetcher, self.observation, [_key(intent) for intent in batch])
-        return [intent for intent in batch if self._still_stands(intent, fresh)], fresh
+        return [
+            one for one in batch if self._still_stands(one, fresh) and (rows_of(one, fresh) or not needs_row)
+        ], fresh
 
     def _still_stands(self, intent: Intent, fresh: Fresh) -> bool:
         """Whether nothing has changed since it was judged, the fate of its data neither."""
         key = _key(intent)
         case, view = self._begun.get(key) or self.standing[key], self.observation.views[key.client]
-        rows = rows_of(intent, fresh)
         again, reason = judge(case, fresh.torrent(key), self.memory.tracked[key], view, self.situation)
-        reason = reason or of_another(again, rows, self.observation)
-        if not reason and self._missing_row(case, rows) and intent.phase is not Phase.SENT:
-            reason = "NoQueueRow"
-        if not reason and intent.delete_data and self._keeps_data(again):
+        reason = reason or of_another(again, rows_of(intent, fresh), self.observation)
+        if not reason and intent.delete_data and keeps_data(again, self.observation):
             reason = "its data is needed by now"
         if reason:
             LOG.info("a removal waits, something changed just before it, torrent=%s why=%s", intent.name, reason)

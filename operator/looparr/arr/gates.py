@@ -160,7 +160,7 @@ def goal_met(torrent: Torrent, goal: contract.SeedGoal, seeding_time: float) -> 
 
 
 def shares_data(torrent: Torrent, others: Iterable[Torrent]) -> bool:
-    """Whether another torrent of that client, of any category, uses the same or nested data: then data must stay.
+    """Whether another of these torrents, of any category, uses the same or nested data: then data must stay.
 
     So it must, too, when nobody knows where this torrent's data is.
     """

@@ -234,6 +234,7 @@ class Instance:
             last_blocklist=memory.values.get("last_blocklist"),
             busy=frozenset(memory.intents),
             categories={name: view.categories for name, view in observation.views.items()},
+            tags={name: view.tags for name, view in observation.views.items()},
         )
 
     def _to_nudge(self, memory: Memory, survey: Survey, holds: Standing) -> list[Tracked]:

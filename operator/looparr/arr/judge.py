@@ -6,11 +6,11 @@ have made progress. Nobody's data is deleted on what was true a while ago.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from looparr.arr import gates
 from looparr.arr.classify import Known, classify
+from looparr.arr.fetch import Observation
 from looparr.arr.health import Finding
 from looparr.arr.plan import Case, Situation, refusal
 from looparr.arr.rules import in_condition, min_progress, passes_filters
@@ -53,6 +53,16 @@ def _found_again(finding: Finding, torrent: Torrent, one: Tracked, view: View, s
     return replace(finding, ripe=finding.ripe and stands and not moved)
 
 
-def data_is_needed(torrent: Torrent, others: Iterable[Torrent], roots: Iterable[str]) -> bool:
-    """Whether the data has to stay when the torrent goes: another torrent shares it, or a library folder holds it."""
-    return gates.shares_data(torrent, others) or gates.inside_root_folder(torrent, roots)
+def keeps_data(case: Case, observation: Observation) -> bool:
+    """Whether the data stays when the torrent goes: the goal says so, another shares it, or a library holds it.
+
+    Another torrent of any client, for two may have one disk; of a client that is down what it had counts.
+    """
+    told = case.goal is not None and not case.goal.delete_data
+    lists = [view.snapshot.torrents for view in observation.views.values()]
+    for one in observation.down.values():
+        if one.last is None:
+            return True  # nobody knows what it has
+        lists.append(one.last)
+    shared = any(gates.shares_data(case.torrent, torrents.values()) for torrents in lists)
+    return told or shared or gates.inside_root_folder(case.torrent, observation.roots)

@@ -98,9 +98,13 @@ class Ledger:
         self._close(key, intent)
         self._leave(key)
 
-    def dropped(self, key: Key, intent: Intent, why: str) -> None:
-        """Given up; the torrent, if it is still there and something was sent for it, is judged anew after an hour."""
-        self._log(intent, "Dropped", reason=why)
+    def dropped(self, key: Key, intent: Intent, why: str, *, gone: bool = False) -> None:
+        """Given up; the torrent, if it is still there and something was sent for it, is judged anew after an hour.
+
+        gone: it is not there. If something was sent and nothing verified, it counts as a removal of ours, on doubt.
+        """
+        removed = gone and intent.phase in {Phase.SENT, Phase.CLIENT_DELETE, Phase.MARK_FAILED}
+        self._log(intent, "Dropped", reason=why, removed=removed)
         LOG.warning("gave a removal up, torrent=%s phase=%s why=%s", intent.name, intent.phase, why)
         self._close(key, intent)
         one = self.memory.tracked.get(key)
@@ -117,10 +121,11 @@ class Ledger:
             if intent.phase is not Phase.PLANNED:
                 one.hold_until = self.now() + HOLD_AFTER_DROP
 
-    def _log(self, intent: Intent, result: str, *, reason: str = "") -> None:
+    def _log(self, intent: Intent, result: str, *, reason: str = "", removed: bool = False) -> None:
         """Add a line to the action log."""
         self.acted(str(intent.act), result)
-        self.memory.log(self._row(intent, result, reason=reason))
+        row = self._row(intent, result, reason=reason)
+        self.memory.log(replace(row, detail={**row.detail, "removed": True}) if removed else row)
 
     def _row(self, intent: Intent, result: str, *, cost: int = 0, reason: str = "", action: str = "") -> ActionRow:
         return ActionRow(

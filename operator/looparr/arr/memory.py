@@ -165,7 +165,7 @@ class Memory:
             self.dirty.add(one.key)
 
     def miss(self, key: Key, reading: float) -> None:
-        """Note that a torrent is not in the client's list. What nobody sees is not bad: its clocks stop at that reading."""
+        """Note that a torrent is not in the client's list. What nobody sees is not bad: its clocks stop there."""
         self.absent.add(key)
         one = self.tracked[key]
         if any(clock.since is not None for clock in one.clocks.values()):

@@ -16,7 +16,7 @@ from looparr.arr.classify import is_imported
 from looparr.arr.health import Finding
 from looparr.arr.history import Download, Grab
 from looparr.arr.intents import Act, Intent, Phase
-from looparr.arr.limits import NO_ROOM, Charge, Windows, cooled_down
+from looparr.arr.limits import DAY, NO_ROOM, Charge, Windows, cooled_down
 from looparr.arr.rules import Facts, describe
 from looparr.arr.spec import ArrSpec, Privacy, SeedGoal
 from looparr.arr.states import DOWNLOADING_STATES, Activity, State, client_state
@@ -62,7 +62,8 @@ class Situation:
 
     holds: reasons that keep every removal back (brake, store lost, client shrunk, ownership conflict). charges: what
     counts for the limits, by client, whoever sent or began it. planned: what this turn sends before anything new, by
-    client. removed: earlier removals of ours. busy: torrents with an open intent. categories: this Arr's, by client.
+    client. removed: earlier removals of ours. busy: torrents with an open intent. categories, tags: what is looked at,
+    by client; no tags: whatever they are.
     """
 
     spec: ArrSpec
@@ -75,6 +76,7 @@ class Situation:
     last_blocklist: float | None = None
     busy: frozenset[Key] = frozenset()
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ def _lost_case(case: Case, situation: Situation) -> str:
         return "Busy: a removal of this torrent is under way"
     if case.download.grab is None:
         return "Unowned: this Arr never grabbed it"
+    if case.torrent.added_on > case.download.grab.date.timestamp() + DAY:
+        return "Unowned: it was added more than a day after this Arr grabbed it, so by somebody else"
     return _lost_finding(case, case.finding, case.download.grab) if case.finding else _lost_goal(case)
 
 
@@ -223,6 +227,7 @@ def _gates(case: Case, situation: Situation) -> str:
     privacy = case.finding.rule.privacy if case.finding else Privacy.ANY
     refused = (
         _moved_away(case, situation)
+        or _untagged(case, situation)
         or gates.protected(case.torrent, case.facts, spec.protect)
         or gates.private(case.torrent, case.facts, privacy, acknowledged=spec.acknowledge_hit_and_run)
         or gates.hit_and_run(case.torrent, case.facts, spec.hit_and_run)
@@ -240,6 +245,14 @@ def _moved_away(case: Case, situation: Situation) -> str:
         return ""
     category = case.torrent.category
     return f"OtherCategory: it was moved to {category!r}, which neither the Arr uses nor {case.asked_by} names"
+
+
+def _untagged(case: Case, situation: Situation) -> str:
+    """Whether somebody took it out of what is looked at: it bears none of the tags that its client is limited to."""
+    tags = situation.tags.get(case.key.client)
+    if not tags or tags & case.torrent.tags:
+        return ""
+    return "OtherTag: it bears none of the tags that spec.downloadClients names any more"
 
 
 def _holds(case: Case, situation: Situation) -> str:

@@ -17,7 +17,7 @@ def under_way(memory: Memory) -> tuple[Removed, ...]:
 
 
 def removals(memory: Memory) -> tuple[Removed, ...]:
-    """Give our own verified removals of the last days."""
+    """Give our own removals of the last days: those that are verified, and those that were given up half done."""
     return tuple(
         Removed(
             row.at,
@@ -27,5 +27,5 @@ def removals(memory: Memory) -> tuple[Removed, ...]:
             str(row.detail.get("indexer") or ""),
         )
         for row in memory.actions
-        if row.action == "Replace" and row.result == "Verified"
+        if row.action == "Replace" and (row.result == "Verified" or row.detail.get("removed"))
     )

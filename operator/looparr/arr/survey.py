@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from looparr.arr import gates
 from looparr.arr import spec as contract
-from looparr.arr.absence import forget_history, note_absent
+from looparr.arr.absence import forget_history, leave_clients, note_absent
 from looparr.arr.classify import Known, classify, intent_state, is_imported
 from looparr.arr.fetch import Observation
 from looparr.arr.health import Finding, Health, Reading, examine, progress
@@ -81,6 +81,8 @@ class Surveyor:
 
     def look(self) -> Iterator[None]:
         """Look at everything that changed or is due; whoever goes through it may let others run at each pause."""
+        if self.everything:
+            leave_clients(self.memory, self.observation.clients, self.now)
         goals = list(self.memory.goals_due.pop(self.now))
         for view in self.observation.views.values():
             name = view.link.name

@@ -17,6 +17,7 @@ from looparr.arr.spec import ArrSpec, DownloadClient
 from looparr.clients.failures import HttpReason
 from looparr.clients.qbittorrent.client import LOGIN_REFUSED, Versions
 from looparr.clients.qbittorrent.mirror import Cursor, Snapshot
+from looparr.clients.qbittorrent.wire import Torrent
 from looparr.errors import Blocked, LoopError, Transient
 
 REFUSALS = frozenset({HttpReason.UNAUTHORIZED, LOGIN_REFUSED})
@@ -43,10 +44,14 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """A client that cannot be asked now. error: why, and the cure. shown: hashes that it had when it was last seen."""
+    """A client that cannot be asked now. error: why, and the cure. shown: hashes that it had when it was last seen.
+
+    last: its list when this process last saw it, None: never.
+    """
 
     error: LoopError
     shown: frozenset[str] = frozenset()
+    last: Mapping[str, Torrent] | None = None
 
 
 @dataclass(slots=True)
@@ -73,7 +78,7 @@ class ClientReader:
             if isinstance(answer, View):
                 views[one.name] = answer
             else:
-                down[one.name] = Down(answer, self._shown(one.name, remembered))
+                down[one.name] = self._down(one.name, answer, remembered)
         if down and not views:
             raise failure(views, down)
         return views, down
@@ -104,12 +109,12 @@ class ClientReader:
             tags=frozenset(wanted.tags or ()),
         )
 
-    def _shown(self, name: str, remembered: Iterable[tuple[str, str]]) -> frozenset[str]:
+    def _down(self, name: str, error: LoopError, remembered: Iterable[tuple[str, str]]) -> Down:
         link = self.links.clients.get(name)
-        last = link.mirror.snapshot if link is not None else None
-        return frozenset(hash_ for client, hash_ in remembered if client == name) | frozenset(
-            last.torrents if last is not None else ()
-        )
+        snapshot = link.mirror.snapshot if link is not None else None
+        last = snapshot.torrents if snapshot is not None else None
+        shown = frozenset(hash_ for client, hash_ in remembered if client == name) | frozenset(last or ())
+        return Down(error, shown, last)
 
 
 def failure(views: Iterable[str], down: Mapping[str, Down]) -> LoopError:

@@ -1,0 +1,169 @@
+"""The operator without --namespace, under the generated ClusterRole, and what it does when its definitions go away.
+
+A control plane of its own: it looks after every namespace, and others' objects are in the one that the tests share.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.contract import FULL, install, made
+from looparr.errors import SandboxError
+from looparr.sandbox import controlplane
+from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox.files import wait_until
+from operator_kit import NAME, Janitor, Loops, Operator, grant, ready
+from parts import Kubectl, unavailable
+
+HOME = "home"
+DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/backgroundloops.looparr.dev"
+
+MakeLoops = Callable[[], Loops]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    folder = tmp_path_factory.mktemp("everywhere") / "control-plane"
+    try:
+        made_here = controlplane.start(folder, bind_to_parent=True)
+    except SandboxError as error:
+        unavailable(error)
+    install(made_here)
+    made_here.request("POST", "/api/v1/namespaces", {"metadata": {"name": HOME}})
+    grant(made_here, HOME, everywhere=True)
+    yield made_here
+    controlplane.stop(folder)
+
+
+@pytest.fixture
+def make_loops(plane: ControlPlane) -> Iterator[MakeLoops]:
+    """`make_loops() -> Loops` in a new namespace."""
+    janitor = Janitor()
+
+    def make() -> Loops:
+        name = f"test-{secrets.token_hex(4)}"
+        plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        return Loops(plane, name, janitor)
+
+    yield make
+    janitor.close()
+
+
+@pytest.fixture
+def start(plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[[], Operator]]:
+    """`start() -> Operator`: the next process of the same pod."""
+    kubeconfig = plane.serviceaccount_kubeconfig(HOME, NAME, into=tmp_path / "kubeconfig")
+    with ExitStack() as stack:
+
+        def begin() -> Operator:
+            started = Operator(kubeconfig, (), tmp_path / f"operator-{secrets.token_hex(2)}.log")
+            stack.callback(started.kill)
+            return started
+
+        yield begin
+
+
+def space(loops: Loops) -> str:
+    return loops.path.split("/")[5]
+
+
+def has_run(status: dict[str, Any]) -> bool:
+    return int(status.get("runCount", 0)) >= 2
+
+
+def test_it_runs_the_objects_of_every_namespace_and_of_one_that_is_made_later(
+    plane: ControlPlane, make_loops: MakeLoops, start: Callable[[], Operator]
+) -> None:
+    kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
+    first, second = make_loops(), make_loops()
+    first.create("sweep", interval="1s")
+    operator = start().wait_ready()
+    second.create("sweep", interval="1s")
+    for loops in (first, second):
+        loops.until("sweep", has_run, 60)
+    third = make_loops()
+    third.create("sweep", interval="1s")
+    third.until("sweep", has_run, 60)
+
+    path = third.path.replace("backgroundloops", "arrinstances")
+    plane.request("POST", path, made("ArrInstance", FULL["ArrInstance"], "radarr"))
+    waiting = "--for=jsonpath={.status.conditions[0].reason}=SecretMissing"
+    kubectl("wait", waiting, "arr/radarr", "-n", space(third), "--timeout=28s")
+    third.trigger("sweep", "now")
+    wait_until(lambda: "Triggered" in kubectl("get", "events", "-n", space(third)), 20, "no Event")
+    for loops in (first, second, third):
+        loops.delete("sweep")
+        wait_until(lambda loops=loops: loops.gone("sweep"), 30, "it is not let go")
+    assert operator.stop() == 0
+
+
+@pytest.fixture
+def definition_deleted(plane: ControlPlane) -> Iterator[Callable[[], None]]:
+    """`definition_deleted()` takes the definition of BackgroundLoop away, with all its objects."""
+
+    def gone() -> bool:
+        try:
+            plane.request("GET", DEFINITION)
+        except ApiError as error:
+            return error.status == 404
+        return False
+
+    def delete() -> None:
+        plane.request("DELETE", DEFINITION)
+        wait_until(gone, 60, "it is still there", every=0.02)
+
+    yield delete
+    install(plane)
+
+
+def test_it_ends_and_says_why_when_a_definition_is_deleted_and_its_successor_waits_for_it(
+    plane: ControlPlane,
+    make_loops: MakeLoops,
+    start: Callable[[], Operator],
+    definition_deleted: Callable[[], None],
+) -> None:
+    loops, operator = make_loops(), start().wait_ready()
+    loops.create("sweep", interval="1s")
+    loops.until("sweep", has_run, 60)
+    definition_deleted()
+    wait_until(lambda: operator.process.poll() is not None, 60, "it goes on without what it watches")
+    assert operator.process.returncode == 1
+    errors = [line["event"] for line in operator.lines() if line["level"] == "error"]
+    assert any("backgroundloops" in event and "404" in event for event in errors), errors
+    assert "process failed" in errors
+
+    successor = start()
+    wait_until(lambda: "cannot be listed yet" in successor.text(), 30, "it does not say what it waits for")
+    assert (successor.probe("/livez"), successor.probe("/readyz")) == (200, 503)
+    install(plane)
+    successor.wait_ready()
+    loops.create("sweep", interval="1s")
+    assert ready(loops.until("sweep", has_run, 60)) == ("True", "Succeeded")
+    loops.delete("sweep")
+    wait_until(lambda: loops.gone("sweep"), 30, "it is not let go")
+
+
+def test_a_definition_that_is_deleted_and_applied_again_leaves_no_operator_that_only_seems_to_live(
+    plane: ControlPlane,
+    make_loops: MakeLoops,
+    start: Callable[[], Operator],
+    definition_deleted: Callable[[], None],
+) -> None:
+    """Whether it goes on or ends depends on which of the two its watch meets."""
+    loops, operator = make_loops(), start().wait_ready()
+    definition_deleted()
+    install(plane)
+    loops.create("sweep", interval="1s")
+    wait_until(
+        lambda: operator.process.poll() is not None or has_run(loops.get("sweep").get("status", {})), 60, "it hangs"
+    )
+    if operator.process.poll() is not None:
+        assert operator.process.returncode == 1
+        start().wait_ready()
+    assert ready(loops.until("sweep", has_run, 60)) == ("True", "Succeeded")
