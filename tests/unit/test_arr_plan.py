@@ -65,7 +65,7 @@ def test_what_stands_is_removed() -> None:
 def test_what_has_seeded_enough_is_removed() -> None:
     plan = decide([seeded()], situation())
     assert [one.act for one in plan.removals] == [Act.DELETE]
-    assert plan.removals[0].why == "seeding goal enough is met (ratio 1.00, imported)"
+    assert plan.removals[0].why == "seeding goal enough is met (ratio 1.00, seeded for 0s, imported)"
 
 
 RIPE = Finding(rule(), 2700.0, 3, ripe=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from looparr.api.durations import format_duration
 from looparr.api.spec import Mode
 from looparr.arr import gates
 from looparr.arr.classify import is_imported
@@ -53,7 +54,8 @@ class Case:
         """One line for people: what asks for the removal."""
         if self.finding:
             return describe(self.finding.rule, self.finding.bad, self.finding.strikes)
-        return f"seeding goal {self.asked_by} is met (ratio {gates.ratio(self.torrent):.2f}, imported)"
+        reached = f"ratio {gates.ratio(self.torrent):.2f}, seeded for {format_duration(round(self.seeding_time))}"
+        return f"seeding goal {self.asked_by} is met ({reached}, imported)"
 
 
 @dataclass(frozen=True, slots=True)
