@@ -108,7 +108,8 @@ class Operator:
         if self._kopf:
             ended = next(task for task in tasks if task.done())
             cause = None if ended.cancelled() else ended.exception()
-            raise StateError(f"Kopf's task {ended.get_name()!r} ended; the process must start anew") from cause
+            what = f"Kopf's task {ended.get_name()!r} ended ({str(cause or 'cancelled')[:200]})"
+            raise StateError(f"{what}; the process must start anew") from cause
 
     async def _until_listed(self) -> None:
         """Wait until every kind can be listed: Kopf looks for them only once, and dies when it cannot look."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -43,6 +45,18 @@ class _NoProgress(kopf.AnnotationsProgressStorage):
         return essence
 
 
+class _Endless:
+    """Pauses, in seconds, between the tries of one of Kopf's requests: they never end.
+
+    Out of tries, by default after 54 s, Kopf drops what it was about to do: the finalizer of an object in deletion
+    would stay until something else happens to the object.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begin anew."""
+        return itertools.chain((1, 1, 2, 3, 5), itertools.repeat(8))
+
+
 def kopf_settings() -> kopf.OperatorSettings:
     """Give fresh settings for one operator."""
     settings = kopf.OperatorSettings()
@@ -56,4 +70,5 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1.0  # of one object's worker; five seconds of a thousand workers show in memory
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _Endless()
     return settings
