@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
@@ -29,6 +30,7 @@ class Model(BaseModel):
     )
 
 
+@lru_cache(4096)  # each time is written again with every status until it has left the history
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds (rounded down), as Kubernetes writes times."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
