@@ -154,6 +154,85 @@ def test_a_stop_in_mid_turn_loses_nothing_that_is_finished(operator: Operator, l
     assert counts(loops) == {f"sweep-{number}": 1 for number in range(MANY)}
 
 
+def test_a_stop_while_far_more_is_due_than_can_run_loses_nothing(
+    kubeconfig: Path, loops: Loops, tmp_path: Path
+) -> None:
+    operator = Operator(kubeconfig, (space(loops),), tmp_path / "operator.log", "--slots", "4")
+    try:
+        operator.wait_ready()
+        populate(loops)
+        all_go_on(loops)
+        asked = time.monotonic()
+        assert operator.stop() == 0
+        assert time.monotonic() - asked < 10
+    finally:
+        operator.kill()
+    assert counts(loops) == {name: loops.janitor.calls[name] for name in counts(loops)}
+    assert list(lost(operator)) == []
+
+
+DAMAGED = {
+    "runCount": "many",
+    "successCount": -5,
+    "errorCount": {"a": 1},
+    "phase": 7,
+    "lastRunTime": "2999-01-01T00:00:00Z",
+    "nextRunTime": ["soon"],
+    "backoff": "long",
+    "history": [1, {"startTime": "x"}, "y"],
+    "conditions": "none",
+    "http": 5,
+}
+
+
+@contextmanager
+def loosened(plane: ControlPlane) -> Iterator[None]:
+    """Let the API server take anything for a status."""
+    path = f"{CRDS}/backgroundloops.looparr.dev"
+    place = "/spec/versions/0/schema/openAPIV3Schema/properties/status"
+    good = plane.request("GET", path)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+    def patch(schema: Any) -> None:
+        change = [{"op": "replace", "path": place, "value": schema}]
+        plane.request("PATCH", path, change, content_type="application/json-patch+json")
+
+    patch({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    try:
+        yield
+    finally:
+        patch(good)
+
+
+def test_a_status_that_was_damaged_through_a_loosened_schema_is_repaired_and_fits_again(
+    kubeconfig: Path, loops: Loops, plane: ControlPlane, tmp_path: Path
+) -> None:
+    loops.create("damaged", interval="1s")
+
+    def damage() -> bool:
+        patch = [{"op": "add", "path": "/status", "value": DAMAGED}]
+        place = f"{loops.path}/damaged/status"
+        try:
+            found = plane.request("PATCH", place, patch, content_type="application/json-patch+json")
+        except ApiError:
+            return False
+        return bool(found["status"] == DAMAGED)
+
+    operator = Operator(kubeconfig, (space(loops),), tmp_path / "operator.log")
+    try:
+        with loosened(plane):
+            wait_until(damage, 30, "the schema is not loose yet")
+            operator.wait_ready()
+            loops.until("damaged", lambda status: isinstance(runs := status.get("runCount"), int) and runs >= 1, 40)
+        all_go_on(loops)
+        status = loops.get("damaged")["status"]
+        assert status["successCount"] == status["runCount"] == loops.janitor.calls["damaged"]
+        assert ready(status) == ("True", "Succeeded")
+        assert all(row["result"] == "Succeeded" for row in status["history"])
+        assert operator.stop() == 0
+    finally:
+        operator.kill()
+
+
 def test_a_stop_does_not_wait_for_turns_that_hang(operator: Operator, loops: Loops) -> None:
     with loops.janitor.held("*"):
         populate(loops)
