@@ -26,15 +26,13 @@ from looparr.arr.spec import ArrSpec
 from looparr.arr.standing import Standing, read_only
 from looparr.arr.states import State
 from looparr.arr.tracked import Key, Tracked
-from looparr.clients.failures import HttpReason
+from looparr.clients.failures import ONE_ONLY
 from looparr.clients.servarr_wire import QueueRow
 from looparr.errors import LoopError
 from looparr.store.store import Store
 
 LOG = logging.getLogger(__name__)
 NO_ROW_HOLD = 300.0
-ONE_ONLY = frozenset({HttpReason.SERVER_ERROR, HttpReason.REJECTED, HttpReason.NOT_FOUND, HttpReason.UNEXPECTED_REPLY})
-"""Reasons of a failed look that are the fault of one item: the others are gone on with."""
 _CHANGING = frozenset({Step.SEND, Step.CLIENT_DELETE, Step.MARK_FAILED, Step.SEARCH})
 
 

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from looparr.arr import spec as contract
+from looparr.arr.limits import address
 from looparr.arr.spec import ArrSpec
 from looparr.arr.surroundings import Surroundings
 from looparr.clients.http import Endpoint
@@ -99,7 +100,7 @@ class Links:
         endpoint = Endpoint(self.spec.url, tls)
         self.arr = Servarr(endpoint, key, http=self.around.http, type=self.spec.type, wall=self.around.clock.wall)
         self._arr_version = version
-        self.marks = (f"url {self.spec.url.rstrip('/').casefold()}", f"key {hashlib.sha256(key.encode()).hexdigest()}")
+        self.marks = (f"url {address(self.spec.url)}", f"key {hashlib.sha256(key.encode()).hexdigest()}")
         return True
 
     async def _open_client(self, wanted: contract.DownloadClient, *, fresh: bool) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from looparr.arr.act import ONE_ONLY
 from looparr.arr.sight import look_up
 from looparr.arr.survey import Surveyor
+from looparr.clients.failures import ONE_ONLY
 from looparr.errors import LoopError
 
 LOOK_UPS = 20

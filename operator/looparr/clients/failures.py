@@ -54,6 +54,10 @@ class HttpReason(StrEnum):
     """The address is one that this operator may not call."""
 
 
+ONE_ONLY = frozenset({HttpReason.SERVER_ERROR, HttpReason.REJECTED, HttpReason.NOT_FOUND, HttpReason.UNEXPECTED_REPLY})
+"""Reasons of a failed look that are the fault of one item: the others are gone on with."""
+
+
 def parse_url(text: str) -> URL:
     """Read the URL of an endpoint. Raises Blocked (InvalidURL); its message quotes nothing that may hold a secret."""
     host = "" if "@" in text else " of " + re.split("[/?#]", text.partition("://")[2], maxsplit=1)[0][:100]
