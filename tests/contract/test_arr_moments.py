@@ -157,6 +157,11 @@ async def tag(life: Life, infohash: str) -> None:
     await life.client("torrents_add_tags", tags="looparr-ignore", torrent_hashes=infohash)
 
 
+async def claim(life: Life, infohash: str) -> None:
+    """Another cluster's operator marks it as its own."""
+    await life.client("torrents_add_tags", tags="looparr-owner-elsewhere", torrent_hashes=infohash)
+
+
 async def move_away(life: Life, infohash: str) -> None:
     with contextlib.suppress(Conflict409Error):  # it is there
         await life.client("torrents_create_category", name="mine")
@@ -176,7 +181,7 @@ async def share(life: Life, infohash: str) -> None:
         await asyncio.to_thread(torrents.wait_for_state, life.qbittorrent, twin.infohash, ["stalledDL"])
 
 
-@pytest.mark.parametrize("deed", [tag, move_away, stop])
+@pytest.mark.parametrize("deed", [tag, claim, move_away, stop])
 async def test_what_a_person_does_between_the_look_and_the_deed_counts(
     shared_qbittorrent: QBittorrent, tmp_path: Path, deed: Callable[[Life, str], Awaitable[None]]
 ) -> None:

@@ -154,6 +154,13 @@ def test_what_was_added_long_after_our_grab_is_somebody_elses() -> None:
         assert refusal(one, situation()).startswith("Unowned: it was added more than a day after")
 
 
+def test_what_another_operator_marked_as_its_own_is_left_to_it() -> None:
+    marked = case(torrent=torrent(tags=frozenset({"looparr-owner-home"})))
+    assert refusal(marked, situation()).startswith("OwnershipConflict: ")
+    assert refusal(marked, situation(owner_tag="looparr-owner-work")).startswith("OwnershipConflict: ")
+    assert refusal(marked, situation(owner_tag="looparr-owner-home")) == ""
+
+
 def test_what_lost_the_tags_that_its_client_is_limited_to_is_left_alone() -> None:
     ours = {"main": frozenset({"loop", "four"})}
     assert refusal(case(), situation(tags=ours)).startswith("OtherTag: ")

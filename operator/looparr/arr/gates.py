@@ -149,6 +149,11 @@ def goal_for(torrent: Torrent, facts: Facts, spec: ArrSpec) -> contract.SeedGoal
     return None
 
 
+def others_tag(torrent: Torrent, owner_tag: str) -> bool:
+    """Whether another operator marked it as its own. owner_tag: ours, "" when this cluster has no name."""
+    return any(tag.startswith(OWNER_TAG) and tag != owner_tag for tag in torrent.tags)
+
+
 def goal_met(torrent: Torrent, goal: contract.SeedGoal, seeding_time: float) -> bool:
     """Whether a goal is met. seeding_time: seconds, freshly read or computed since the last change."""
     checks = []

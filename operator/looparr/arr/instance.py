@@ -235,6 +235,7 @@ class Instance:
             busy=frozenset(memory.intents),
             categories={name: view.categories for name, view in observation.views.items()},
             tags={name: view.tags for name, view in observation.views.items()},
+            owner_tag=self.around.owner_tag,
         )
 
     def _to_nudge(self, memory: Memory, survey: Survey, holds: Standing) -> list[Tracked]:

@@ -65,7 +65,7 @@ class Situation:
     holds: reasons that keep every removal back (brake, store lost, client shrunk, ownership conflict). charges: what
     counts for the limits, by client, whoever sent or began it. planned: what this turn sends before anything new, by
     client. removed: earlier removals of ours. busy: torrents with an open intent. categories, tags: what is looked at,
-    by client; no tags: whatever they are.
+    by client; no tags: whatever they are. owner_tag: ours, or "".
     """
 
     spec: ArrSpec
@@ -79,6 +79,7 @@ class Situation:
     busy: frozenset[Key] = frozenset()
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    owner_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,7 @@ def _gates(case: Case, situation: Situation) -> str:
     refused = (
         _moved_away(case, situation)
         or _untagged(case, situation)
+        or _anothers(case, situation)
         or gates.protected(case.torrent, case.facts, spec.protect)
         or gates.private(case.torrent, case.facts, privacy, acknowledged=spec.acknowledge_hit_and_run)
         or gates.hit_and_run(case.torrent, case.facts, spec.hit_and_run)
@@ -255,6 +257,13 @@ def _untagged(case: Case, situation: Situation) -> str:
     if not tags or tags & case.torrent.tags:
         return ""
     return "OtherTag: it bears none of the tags that spec.downloadClients names any more"
+
+
+def _anothers(case: Case, situation: Situation) -> str:
+    """Whether another operator marked it as its own, perhaps in this moment."""
+    if gates.others_tag(case.torrent, situation.owner_tag):
+        return "OwnershipConflict: another operator's looparr-owner tag is on it"
+    return ""
 
 
 def _holds(case: Case, situation: Situation) -> str:

@@ -203,7 +203,7 @@ class Surveyor:
             self.memory.dirty.add(one.key)
         if one.seen_at == 0.0 or torrent.hash in view.changed:
             one.seen_at = self.now
-        foreign = any(tag.startswith(gates.OWNER_TAG) and tag != self.owner_tag for tag in torrent.tags)
+        foreign = gates.others_tag(torrent, self.owner_tag)
         (self.memory.conflicts.add if foreign and one.owned else self.memory.conflicts.discard)(one.key)
         if torrent.private is not None and one.facts.private is not torrent.private:
             self.memory.learn(one, replace(one.facts, private=torrent.private))
