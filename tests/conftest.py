@@ -6,6 +6,7 @@ A part that cannot be had skips its tests with the reason; with CI=true it fails
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ MARKS = {"control_plane": "cluster", "qbittorrent": "real"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Who runs us in the background may have Ctrl-C ignored, and every program that we start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = getattr(config, "workerinput", {})
     config.stash[RUN] = worker.get("looparr_run", os.getpid())
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,13 +71,21 @@ def test_up_and_down_as_a_user_types_them(folder: Path) -> None:
     assert "looparr sandbox up" in gone.stderr
 
 
+def ended(process: subprocess.Popen[Any]) -> int:
+    """Wait for the end and give the exit code; one that does not end is killed, so that nobody waits for it for ever."""
+    try:
+        return process.wait(30)
+    finally:
+        process.kill()
+
+
 def test_ctrl_c_leaves_nothing(folder: Path) -> None:
     command = [*LOOPARR, "up", "--foreground", "--dir", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as foreground:
         assert foreground.stdout is not None
         assert foreground.stdout.readline().startswith("export KUBECONFIG=")
         foreground.send_signal(signal.SIGINT)
-        assert foreground.wait(30) == 0
+        assert ended(foreground) == 0
     assert not processes.under(folder)
     assert not folder.exists()
 
@@ -86,7 +95,7 @@ def test_ctrl_c_in_the_middle_of_the_start_leaves_nothing(folder: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
         files.wait_until(lambda: "kube-apiserver" in str(processes.under(folder).values()), 30, "It did not begin")
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(30) != 0
+        assert ended(starting) != 0
     assert not processes.under(folder)
     assert not folder.exists()
 
