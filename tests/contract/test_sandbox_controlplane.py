@@ -72,7 +72,7 @@ def test_up_and_down_as_a_user_types_them(folder: Path) -> None:
 
 
 def ended(process: subprocess.Popen[Any]) -> int:
-    """Wait for the end and give the exit code; one that does not end is killed, so that nobody waits for it for ever."""
+    """Wait for the end and give the exit code; one that does not end is killed, or we would wait for it for ever."""
     try:
         return process.wait(30)
     finally:
