@@ -143,7 +143,8 @@ def test_the_api_server_freezes_dies_and_comes_back_with_its_objects(folder: Pat
     assert control_plane.pids["kube-apiserver"] != before
     assert control_plane.request("GET", "/api/v1/namespaces/kept")["metadata"]["name"] == "kept"
     control_plane.signal_apiserver(signal.SIGSTOP)
-    assert Path(f"/proc/{control_plane.pids['kube-apiserver']}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    stat = Path(f"/proc/{control_plane.pids['kube-apiserver']}/stat")
+    files.wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 10, "It does not freeze")
     control_plane.signal_apiserver(signal.SIGCONT)
     control_plane.wait_ready()
 
