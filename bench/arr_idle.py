@@ -37,7 +37,7 @@ from looparr.clients.kube_secrets import Secret, SecretReader
 from looparr.clients.qbittorrent.mirror import MirrorPool
 from looparr.engine.types import Outcome, Subject, Turn
 from looparr.runtime.executor import Executor
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.store.store import Store
 
 CHANGED = 10
@@ -237,13 +237,13 @@ class _Object(msgspec.Struct):
     status: _Status = msgspec.field(default_factory=_Status)
 
 
-def _status(plane: ControlPlane) -> _Status:
+def _status(plane: Cluster) -> _Status:
     path = f"/apis/looparr.dev/v1alpha1/namespaces/{NAMESPACE}/arrinstances/radarr"
     return msgspec.convert(plane.request("GET", path), _Object).status
 
 
 async def in_process(
-    home: Household, plane: ControlPlane, at: Path, seconds: float, profile: Path | None
+    home: Household, plane: Cluster, at: Path, seconds: float, profile: Path | None
 ) -> dict[str, str]:
     """Measure the real operator with this one object; give cells by title."""
     apply(plane, home, interval="1s")
@@ -278,7 +278,7 @@ async def in_process(
     }
 
 
-def apply(plane: ControlPlane, home: Household, **spec: Any) -> None:
+def apply(plane: Cluster, home: Household, **spec: Any) -> None:
     """Apply both Secrets and the object."""
     meta = {"namespace": NAMESPACE, "labels": {"looparr.dev/credentials": "true"}}
     documents: list[Mapping[str, Any]] = [
@@ -297,7 +297,7 @@ def apply(plane: ControlPlane, home: Household, **spec: Any) -> None:
     kubectl(plane, "apply", "-f", "-", stdin=msgspec.json.encode(everything).decode())
 
 
-def measure(options: argparse.Namespace, at: Path, plane: ControlPlane | None) -> None:
+def measure(options: argparse.Namespace, at: Path, plane: Cluster | None) -> None:
     """Measure each size."""
     columns: dict[int, dict[str, str]] = {}
     for count in options.torrents:

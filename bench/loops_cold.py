@@ -34,7 +34,7 @@ from bench.parts import (
     until,
 )
 
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 
 OURS, PEER = "looparr", "peer"
 HOUR = 3600
@@ -103,7 +103,7 @@ class Figures:
 class Bench:
     """One benchmark. seconds: length of a saturated measurement. profile: folder for the operator's samples."""
 
-    plane: ControlPlane
+    plane: Cluster
     kube: Kube
     work: Work
     at: Path
@@ -220,7 +220,7 @@ class Bench:
         )
 
 
-async def measure(options: argparse.Namespace, plane: ControlPlane, at: Path) -> None:
+async def measure(options: argparse.Namespace, plane: Cluster, at: Path) -> None:
     """Run all rounds."""
     order = (OURS,) if options.alone else (OURS, PEER)
     async with working() as work, Kube.reach(plane) as kube:

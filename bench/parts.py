@@ -27,8 +27,8 @@ from looparr.api.meta import FINALIZER
 from looparr.clients.kube_access import KubeAccess
 from looparr.manifests.files import crds_yaml, to_yaml
 from looparr.manifests.rbac import rbac
-from looparr.sandbox import controlplane
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox import cluster
+from looparr.sandbox.cluster import Cluster
 
 NAMESPACE = "bench"
 OPERATOR_NAMESPACE = "looparr"
@@ -46,10 +46,10 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def cluster(at: Path) -> Iterator[ControlPlane]:
+def cluster(at: Path) -> Iterator[Cluster]:
     """Start a control plane with our CRDs, roles and two namespaces; it ends with this process at the latest."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends what we started
-    plane = controlplane.start(at / "kubernetes", bind_to_parent=True)
+    plane = cluster.start(at / "kubernetes", bind_to_parent=True)
     try:
         spaces: list[Any] = [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -61,10 +61,10 @@ def cluster(at: Path) -> Iterator[ControlPlane]:
         kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield plane
     finally:
-        controlplane.stop(at / "kubernetes")
+        cluster.stop(at / "kubernetes")
 
 
-def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
+def kubectl(plane: Cluster, *arguments: str, stdin: str | None = None) -> str:
     """Run kubectl as the admin."""
     command = [str(plane.kubectl), "--kubeconfig", str(plane.kubeconfig), *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -120,12 +120,12 @@ def cpu_ms(*pids: int) -> float:
     return total * 1000 / _TICKS
 
 
-def server_cpu_ms(plane: ControlPlane) -> float:
+def server_cpu_ms(plane: Cluster) -> float:
     """Sum up the CPU of API server and etcd so far, milliseconds."""
     return cpu_ms(plane.pids["kube-apiserver"], plane.pids["etcd"])
 
 
-def operator(plane: ControlPlane, at: Path, *, profile: Path | None = None, flags: Iterable[str] = ()) -> Program:
+def operator(plane: Cluster, at: Path, *, profile: Path | None = None, flags: Iterable[str] = ()) -> Program:
     """Start the operator as the demo does: a process with a ServiceAccount's token and nothing else."""
     kubeconfig = plane.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "looparr")
     runner = ["-m", "looparr.cli"] if profile is None else ["-m", "bench.sampled", str(profile)]
@@ -174,7 +174,7 @@ class Kube:
 
     @classmethod
     @asynccontextmanager
-    async def reach(cls, plane: ControlPlane) -> AsyncIterator[Kube]:
+    async def reach(cls, plane: Cluster) -> AsyncIterator[Kube]:
         """Connect as the admin."""
         access = KubeAccess.from_kubeconfig(plane.kubeconfig)
         async with access.session(connections=_AT_ONCE + 2) as session:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.parts import LOOPS, Kube, cluster, folder, load, machine, say, server_cpu_ms, spread, table
 
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 
 OBJECTS = 50
 WORKERS = 16
@@ -79,7 +79,7 @@ async def portion(kube: Kube, shape: str, first: int, count: int) -> None:
     await asyncio.gather(*(work() for _ in range(WORKERS)))
 
 
-async def measure(plane: ControlPlane, rounds: int, count: int) -> None:
+async def measure(plane: Cluster, rounds: int, count: int) -> None:
     """Run all rounds and print the table."""
     async with Kube.reach(plane) as kube:
         await kube.make_loops(OBJECTS, "http://127.0.0.1:1/run", interval="1h", finalizer=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane
+from looparr.sandbox import cluster
 from looparr.sandbox.qbittorrent import QBittorrent, find
 from parts import RUN, MakeQBittorrent, run_folder, unavailable
 
@@ -44,7 +44,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End the run's control plane; where this is never reached, it ends with the process it is bound to."""
     folder = run_folder(config.stash.get(RUN, 0))
     if not hasattr(config, "workerinput") and folder.parent.exists():
-        controlplane.stop(folder)
+        cluster.stop(folder)
         folder.parent.rmdir()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from looparr.api.meta import API_VERSION, REQUESTED_AT
 from looparr.manifests import rbac
-from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox.cluster import ApiError, Cluster
 from looparr.sandbox.files import wait_until
 from looparr.testing import check_conditions
 
@@ -90,7 +90,7 @@ class Janitor:
 class Loops:
     """BackgroundLoops of type HTTP in one namespace, as the admin sees them."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, janitor: Janitor) -> None:
+    def __init__(self, plane: Cluster, namespace: str, janitor: Janitor) -> None:
         self.plane = plane
         self.janitor = janitor
         self.path = f"/apis/{API_VERSION}/namespaces/{namespace}/backgroundloops"
@@ -206,7 +206,7 @@ class Operator:
             self.process.wait(10)
 
 
-def grant(plane: ControlPlane, namespace: str, *, everywhere: bool = False) -> None:
+def grant(plane: Cluster, namespace: str, *, everywhere: bool = False) -> None:
     """Apply what the generated manifests give an operator that looks after its own namespace, or after all."""
     for body in rbac(namespace, watch_namespaces=None if everywhere else (namespace,)):
         group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"

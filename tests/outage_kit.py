@@ -20,8 +20,8 @@ import requests
 from cluster.contract import install
 from looparr.api.meta import API_VERSION, BACKGROUND_LOOP, KINDS
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane
-from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox import cluster
+from looparr.sandbox.cluster import ApiError, Cluster
 from looparr.sandbox.files import free_ports, wait_until
 from operator_kit import NAME, Janitor, Loops, Operator, grant
 from parts import unavailable
@@ -93,7 +93,7 @@ def _shut(end: socket.socket) -> None:
 class RunCounts:
     """The run counts of a namespace in the order of a watch; went_back: those that were lower than one before them."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+    def __init__(self, plane: Cluster, namespace: str) -> None:
         self.went_back: list[str] = []
         self._highest: Counter[str] = Counter()
         self._config = pykube.KubeConfig.from_file(str(plane.kubeconfig))
@@ -136,7 +136,7 @@ class Scene:
     """
 
     def __init__(
-        self, plane: ControlPlane, janitor: Janitor, folder: Path, rounds: int, sweeps: int, server: str
+        self, plane: Cluster, janitor: Janitor, folder: Path, rounds: int, sweeps: int, server: str
     ) -> None:
         namespace = f"test-{secrets.token_hex(4)}"
         plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -200,20 +200,20 @@ class Scene:
 
 
 @contextmanager
-def own_plane(folder: Path) -> Iterator[ControlPlane]:
+def own_plane(folder: Path) -> Iterator[Cluster]:
     """A control plane that nobody shares, with both definitions."""
     try:
-        plane = controlplane.start(folder / "control-plane", bind_to_parent=True)
+        plane = cluster.start(folder / "control-plane", bind_to_parent=True)
     except SandboxError as error:
         unavailable(error)
     try:
         yield install(plane)
     finally:
-        controlplane.stop(folder / "control-plane")
+        cluster.stop(folder / "control-plane")
 
 
 @contextmanager
-def stage(plane: ControlPlane, folder: Path, rounds: int, sweeps: int, server: str | None = None) -> Iterator[Scene]:
+def stage(plane: Cluster, folder: Path, rounds: int, sweeps: int, server: str | None = None) -> Iterator[Scene]:
     """Set a scene; server: how the operator reaches the plane, if not directly."""
     with ExitStack() as stack:
         janitor = Janitor()
@@ -225,7 +225,7 @@ def stage(plane: ControlPlane, folder: Path, rounds: int, sweeps: int, server: s
 
 
 @contextmanager
-def frozen(plane: ControlPlane) -> Iterator[None]:
+def frozen(plane: Cluster) -> Iterator[None]:
     """Let the API server take connections and answer nothing."""
     plane.signal_apiserver(signal.SIGSTOP)
     try:

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 import pytest
 
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox import cluster
+from looparr.sandbox.cluster import Cluster
 from parts import RUN, Kubectl, run_folder, unavailable
 
 
 @pytest.fixture(scope="session")
-def control_plane(pytestconfig: pytest.Config) -> ControlPlane:
+def control_plane(pytestconfig: pytest.Config) -> Cluster:
     """One control plane a run, started by whoever comes first (xdist's workers share it), gone with the run."""
     run = pytestconfig.stash[RUN]
     try:
-        return controlplane.start(run_folder(run), parent=run)
+        return cluster.start(run_folder(run), parent=run)
     except SandboxError as error:
         unavailable(error)
 
 
 @pytest.fixture
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
+def namespace(control_plane: Cluster) -> Iterator[str]:
     """A fresh namespace; whatever is in it goes away with it, in the background."""
     name = f"test-{secrets.token_hex(4)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -34,6 +34,6 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kubectl(control_plane: ControlPlane) -> Kubectl:
+def kubectl(control_plane: Cluster) -> Kubectl:
     """`kubectl("get", "ns") -> stdout`; `kubectl.refused(...) -> stderr`; `kubectl.acting_as(kubeconfig)`."""
     return Kubectl(control_plane.kubectl, control_plane.kubeconfig)

@@ -8,7 +8,7 @@ from typing import Any
 
 from looparr.api.meta import API_VERSION, KINDS
 from looparr.manifests import crds
-from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox.cluster import ApiError, Cluster
 from looparr.sandbox.files import wait_until
 
 Path = tuple[str | int, ...]
@@ -165,7 +165,7 @@ def nodes(schema: dict[str, Any], value: Any, path: Path = ()) -> Iterator[tuple
         yield from nodes(schema["items"], value[0], (*path, 0))
 
 
-def refusal(control_plane: ControlPlane, document: dict[str, Any], namespace: str = "default") -> str:
+def refusal(control_plane: Cluster, document: dict[str, Any], namespace: str = "default") -> str:
     """What the API server says against creating the object, strictly and as a dry run; empty when nothing."""
     where = f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURALS[document['kind']]}"
     try:
@@ -175,7 +175,7 @@ def refusal(control_plane: ControlPlane, document: dict[str, Any], namespace: st
     return ""
 
 
-def install(control_plane: ControlPlane) -> ControlPlane:
+def install(control_plane: Cluster) -> Cluster:
     """Bring both definitions into the API server and wait until it serves them; a second time changes nothing."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for definition in crds():

@@ -12,7 +12,7 @@ import yaml
 
 from cluster.contract import FULL, changed, install, made
 from looparr.manifests import crds_yaml
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.files import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,12 @@ Apply = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def api(control_plane: ControlPlane) -> ControlPlane:
+def api(control_plane: Cluster) -> Cluster:
     return install(control_plane)
 
 
 @pytest.fixture
-def apply(api: ControlPlane, kubectl: Kubectl, namespace: str) -> Apply:
+def apply(api: Cluster, kubectl: Kubectl, namespace: str) -> Apply:
     """`apply(document, ...)`: what kubectl says to it."""
 
     def run(*documents: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def header(text: str) -> list[str]:
     return [column.strip() for column in text.splitlines()[0].split("  ") if column.strip()]
 
 
-def test_the_definitions_apply_as_files_and_as_printed(api: ControlPlane, kubectl: Kubectl) -> None:
+def test_the_definitions_apply_as_files_and_as_printed(api: Cluster, kubectl: Kubectl) -> None:
     for said in (
         kubectl("apply", "--dry-run=server", "-f", str(ROOT / "crds")),
         kubectl("apply", "--dry-run=server", "-f", "-", stdin=crds_yaml()),
@@ -50,7 +50,7 @@ def test_the_definitions_apply_as_files_and_as_printed(api: ControlPlane, kubect
         assert "backgroundloops.looparr.dev" in said
 
 
-def test_the_api_server_finds_nothing_wrong_with_the_schemas(api: ControlPlane, kubectl: Kubectl) -> None:
+def test_the_api_server_finds_nothing_wrong_with_the_schemas(api: Cluster, kubectl: Kubectl) -> None:
     for name in ("arrinstances.looparr.dev", "backgroundloops.looparr.dev"):
         conditions = json.loads(kubectl("get", "crd", name, "-o", "json"))["status"]["conditions"]
         found = {one["type"]: one["status"] for one in conditions}
@@ -59,7 +59,7 @@ def test_the_api_server_finds_nothing_wrong_with_the_schemas(api: ControlPlane, 
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=[file.stem for file in EXAMPLES])
-def test_an_example_applies_as_it_is(api: ControlPlane, kubectl: Kubectl, namespace: str, file: Path) -> None:
+def test_an_example_applies_as_it_is(api: Cluster, kubectl: Kubectl, namespace: str, file: Path) -> None:
     assert "created" in kubectl("apply", "-n", namespace, "-f", str(file))
 
 
@@ -75,7 +75,7 @@ def test_get_loops_lists_both_kinds_with_their_columns(apply: Apply, kubectl: Ku
     assert header(kubectl("get", "arr", "-n", namespace)) == arr
 
 
-def test_columns_show_what_the_status_says(apply: Apply, api: ControlPlane, kubectl: Kubectl, namespace: str) -> None:
+def test_columns_show_what_the_status_says(apply: Apply, api: Cluster, kubectl: Kubectl, namespace: str) -> None:
     apply(made("ArrInstance", FULL["ArrInstance"]))
     ready = {"type": "Ready", "status": "False", "reason": "Unauthorized"}
     status = {
@@ -99,7 +99,7 @@ def test_columns_show_what_the_status_says(apply: Apply, api: ControlPlane, kube
     assert row[-8:] == wide
 
 
-def write_status(api: ControlPlane, namespace: str, plural: str, status: dict[str, Any]) -> Any:
+def write_status(api: Cluster, namespace: str, plural: str, status: dict[str, Any]) -> Any:
     """Write a whole status the way the operator does, and give what is stored."""
     path = f"/apis/looparr.dev/v1alpha1/namespaces/{namespace}/{plural}/one/status"
     patch = [{"op": "add", "path": "/status", "value": status}]
@@ -124,7 +124,7 @@ def test_nothing_is_stored_that_was_not_said_but_priority_and_mode(
 
 
 def test_a_status_of_unknown_words_and_any_length_is_not_refused(
-    apply: Apply, api: ControlPlane, namespace: str
+    apply: Apply, api: Cluster, namespace: str
 ) -> None:
     apply(made("BackgroundLoop", FULL["BackgroundLoop"]))
     run = {"startTime": "2026-01-01T00:00:00Z", "result": "Invented", "message": "m" * 5000}
@@ -153,7 +153,7 @@ def test_a_status_of_unknown_words_and_any_length_is_not_refused(
         ("bgl.status.http.memo", "at most 4 KiB"),
     ],
 )
-def test_explain_says_what_a_field_is_for(api: ControlPlane, kubectl: Kubectl, path: str, words: str) -> None:
+def test_explain_says_what_a_field_is_for(api: Cluster, kubectl: Kubectl, path: str, words: str) -> None:
     def explained() -> bool:
         return words in " ".join(kubectl.run("explain", path).stdout.split())
 
@@ -174,7 +174,7 @@ def test_objects_are_found_by_type_and_suspend(apply: Apply, kubectl: Kubectl, n
 
 
 def test_apply_refuses_fields_that_nobody_knows_and_others_drop_them(
-    apply: Apply, api: ControlPlane, kubectl: Kubectl, namespace: str
+    apply: Apply, api: Cluster, kubectl: Kubectl, namespace: str
 ) -> None:
     document = made("BackgroundLoop", {**FULL["BackgroundLoop"], "schedule": "* * * * *"})
     refused = kubectl.refused("apply", "-n", namespace, "-f", "-", stdin=json.dumps(document))
@@ -184,7 +184,7 @@ def test_apply_refuses_fields_that_nobody_knows_and_others_drop_them(
 
 
 @pytest.mark.parametrize("kind", list(FULL))
-def test_the_type_of_an_object_never_changes(api: ControlPlane, kubectl: Kubectl, namespace: str, kind: str) -> None:
+def test_the_type_of_an_object_never_changes(api: Cluster, kubectl: Kubectl, namespace: str, kind: str) -> None:
     """There is one type of each kind as yet: a copy of the definition is given a second one."""
     definition = next(one for one in yaml.safe_load_all(crds_yaml()) if one["spec"]["names"]["kind"] == kind)
     copy = {"kind": f"{kind}Copy", "listKind": f"{kind}CopyList", "plural": f"{kind}copies", "singular": f"{kind}copy"}

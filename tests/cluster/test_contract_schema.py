@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.contract import FULL, SPECS, Path, changed, install, made, nodes, put, refusal, shown
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 
 VALIDATIONS = "x-kubernetes-validations"
 FORM = "self.matches("
@@ -210,7 +210,7 @@ TRANSITIONS = {"self.type == oldSelf.type"}
 
 
 @pytest.fixture(scope="session")
-def api(control_plane: ControlPlane) -> ControlPlane:
+def api(control_plane: Cluster) -> Cluster:
     return install(control_plane)
 
 
@@ -258,7 +258,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize("kind", list(FULL))
-def test_the_complete_object_has_every_field_and_passes(api: ControlPlane, kind: str) -> None:
+def test_the_complete_object_has_every_field_and_passes(api: Cluster, kind: str) -> None:
     reached = {path for path, _, _ in nodes(SPECS[kind], FULL[kind])}
     for path, node, _ in nodes(SPECS[kind], FULL[kind]):
         assert {(*path, name) for name in node.get("properties", {})} <= reached
@@ -267,7 +267,7 @@ def test_the_complete_object_has_every_field_and_passes(api: ControlPlane, kind:
 
 @pytest.mark.parametrize(("kind", "path", "bad", "message"), FIELDS)
 def test_a_broken_limit_is_refused_at_its_field_in_words(
-    api: ControlPlane, kind: str, path: Path, bad: Any, message: str
+    api: Cluster, kind: str, path: Path, bad: Any, message: str
 ) -> None:
     spec = changed(kind, {})
     if path:
@@ -282,7 +282,7 @@ def test_a_broken_limit_is_refused_at_its_field_in_words(
 
 @pytest.mark.parametrize(("kind", "passes", "refused", "message"), RULES)
 def test_a_rule_over_several_fields_lets_one_pass_and_refuses_the_other(
-    api: ControlPlane, kind: str, passes: dict[str, Any], refused: dict[str, Any], message: str
+    api: Cluster, kind: str, passes: dict[str, Any], refused: dict[str, Any], message: str
 ) -> None:
     assert refusal(api, made(kind, changed(kind, passes))) == ""
     field, _, words = message.partition(": ")
@@ -304,12 +304,12 @@ def test_every_rule_of_the_schema_is_tried() -> None:
     assert len(tried) >= 14
 
 
-def test_a_refusal_shows_no_regular_expression(api: ControlPlane) -> None:
+def test_a_refusal_shows_no_regular_expression(api: Cluster) -> None:
     said = refusal(api, made("ArrInstance", changed("ArrInstance", {"interval": "1d", "url": "radarr"})))
     assert not re.search(r"\[0-9\]|\^http", said)
 
 
-def test_a_list_that_is_full_to_its_end_fits_the_cost_limit(api: ControlPlane) -> None:
+def test_a_list_that_is_full_to_its_end_fits_the_cost_limit(api: Cluster) -> None:
     words = [f"{number:03}" + "x" * 252 for number in range(32)]
     when = {**RULE["when"], "trackers": words, "categories": words, "tags": words}
     rules = [{**RULE, "name": f"rule-{number}", "when": when} for number in range(32)]

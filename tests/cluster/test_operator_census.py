@@ -13,7 +13,7 @@ from looparr.clients.kube import KubeApi
 from looparr.clients.kube_access import KubeAccess
 from looparr.handlers.census import PAGE, Census
 from looparr.runtime.executor import Executor
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.store import Changes, Store
 from looparr.store.instances import FORGET_AFTER
 from operator_kit import NAME, grant
@@ -27,14 +27,14 @@ class Clock:
         return self.now
 
 
-def create(plane: ControlPlane, namespace: str, kind: str, name: str) -> str:
+def create(plane: Cluster, namespace: str, kind: str, name: str) -> str:
     path = f"/apis/looparr.dev/v1alpha1/namespaces/{namespace}/{kind.lower()}s"
     found: dict[str, Any] = plane.request("POST", path, made(kind, FULL[kind], name))
     return str(found["metadata"]["uid"])
 
 
 async def test_an_object_deleted_while_nobody_watched_is_forgotten_and_every_other_one_is_kept(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path
+    control_plane: Cluster, namespace: str, tmp_path: Path
 ) -> None:
     install(control_plane)
     grant(control_plane, namespace)

@@ -15,8 +15,8 @@ import pytest
 
 from cluster.contract import FULL, install, made
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane
-from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox import cluster
+from looparr.sandbox.cluster import ApiError, Cluster
 from looparr.sandbox.files import wait_until
 from operator_kit import NAME, Janitor, Loops, Operator, grant, ready
 from parts import Kubectl, unavailable
@@ -28,21 +28,21 @@ MakeLoops = Callable[[], Loops]
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("everywhere") / "control-plane"
     try:
-        made_here = controlplane.start(folder, bind_to_parent=True)
+        made_here = cluster.start(folder, bind_to_parent=True)
     except SandboxError as error:
         unavailable(error)
     install(made_here)
     made_here.request("POST", "/api/v1/namespaces", {"metadata": {"name": HOME}})
     grant(made_here, HOME, everywhere=True)
     yield made_here
-    controlplane.stop(folder)
+    cluster.stop(folder)
 
 
 @pytest.fixture
-def make_loops(plane: ControlPlane) -> Iterator[MakeLoops]:
+def make_loops(plane: Cluster) -> Iterator[MakeLoops]:
     """`make_loops() -> Loops` in a new namespace."""
     janitor = Janitor()
 
@@ -56,7 +56,7 @@ def make_loops(plane: ControlPlane) -> Iterator[MakeLoops]:
 
 
 @pytest.fixture
-def start(plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[[], Operator]]:
+def start(plane: Cluster, tmp_path: Path) -> Iterator[Callable[[], Operator]]:
     """`start() -> Operator`: the next process of the same pod."""
     kubeconfig = plane.serviceaccount_kubeconfig(HOME, NAME, into=tmp_path / "kubeconfig")
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def has_run(status: dict[str, Any]) -> bool:
 
 
 def test_it_runs_the_objects_of_every_namespace_and_of_one_that_is_made_later(
-    plane: ControlPlane, make_loops: MakeLoops, start: Callable[[], Operator]
+    plane: Cluster, make_loops: MakeLoops, start: Callable[[], Operator]
 ) -> None:
     kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
     first, second = make_loops(), make_loops()
@@ -104,7 +104,7 @@ def test_it_runs_the_objects_of_every_namespace_and_of_one_that_is_made_later(
 
 
 @pytest.fixture
-def definition_deleted(plane: ControlPlane) -> Iterator[Callable[[], None]]:
+def definition_deleted(plane: Cluster) -> Iterator[Callable[[], None]]:
     """`definition_deleted()` takes the definition of BackgroundLoop away, with all its objects."""
 
     def gone() -> bool:
@@ -123,7 +123,7 @@ def definition_deleted(plane: ControlPlane) -> Iterator[Callable[[], None]]:
 
 
 def test_it_ends_and_says_why_when_a_definition_is_deleted_and_its_successor_waits_for_it(
-    plane: ControlPlane,
+    plane: Cluster,
     make_loops: MakeLoops,
     start: Callable[[], Operator],
     definition_deleted: Callable[[], None],
@@ -150,7 +150,7 @@ def test_it_ends_and_says_why_when_a_definition_is_deleted_and_its_successor_wai
 
 
 def test_a_definition_that_is_deleted_and_applied_again_leaves_no_operator_that_only_seems_to_live(
-    plane: ControlPlane,
+    plane: Cluster,
     make_loops: MakeLoops,
     start: Callable[[], Operator],
     definition_deleted: Callable[[], None],

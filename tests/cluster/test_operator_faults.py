@@ -14,8 +14,8 @@ import pytest
 
 from cluster.contract import install
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane
-from looparr.sandbox.controlplane import ApiError, ControlPlane
+from looparr.sandbox import cluster
+from looparr.sandbox.cluster import ApiError, Cluster
 from looparr.sandbox.files import wait_until
 from operator_kit import MERGE, NAME, Janitor, Loops, Operator, grant, ready
 from parts import unavailable
@@ -25,16 +25,16 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane of our own: these tests freeze it, kill it and change its definitions."""
     folder = tmp_path_factory.mktemp("faults") / "control-plane"
     try:
-        made = controlplane.start(folder, bind_to_parent=True)
+        made = cluster.start(folder, bind_to_parent=True)
     except SandboxError as error:
         unavailable(error)
     install(made)
     yield made
-    controlplane.stop(folder)
+    cluster.stop(folder)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def janitor() -> Iterator[Janitor]:
 
 
 @pytest.fixture
-def loops(plane: ControlPlane, janitor: Janitor, request: pytest.FixtureRequest) -> Loops:
+def loops(plane: Cluster, janitor: Janitor, request: pytest.FixtureRequest) -> Loops:
     namespace = f"t{abs(hash(request.node.name)) % 10**9}"
     plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     grant(plane, namespace)
@@ -53,7 +53,7 @@ def loops(plane: ControlPlane, janitor: Janitor, request: pytest.FixtureRequest)
 
 
 @pytest.fixture
-def kubeconfig(plane: ControlPlane, loops: Loops, tmp_path: Path) -> Path:
+def kubeconfig(plane: Cluster, loops: Loops, tmp_path: Path) -> Path:
     return plane.serviceaccount_kubeconfig(space(loops), NAME, into=tmp_path / "kubeconfig")
 
 
@@ -98,7 +98,7 @@ def populate(loops: Loops, interval: str = "1s") -> None:
 
 
 @contextmanager
-def tightened(plane: ControlPlane) -> Iterator[None]:
+def tightened(plane: Cluster) -> Iterator[None]:
     """Let the API server refuse every status."""
     path = f"{CRDS}/backgroundloops.looparr.dev"
     good = plane.request("GET", path)
@@ -113,7 +113,7 @@ def tightened(plane: ControlPlane) -> Iterator[None]:
         assert good["spec"] == plane.request("GET", path)["spec"]
 
 
-def test_every_loop_goes_on_after_its_status_was_refused(operator: Operator, loops: Loops, plane: ControlPlane) -> None:
+def test_every_loop_goes_on_after_its_status_was_refused(operator: Operator, loops: Loops, plane: Cluster) -> None:
     for number in range(5):
         loops.create(f"sweep-{number}", interval="1s")
     all_go_on(loops)
@@ -126,7 +126,7 @@ def test_every_loop_goes_on_after_its_status_was_refused(operator: Operator, loo
 
 
 def test_every_loop_goes_on_after_the_serviceaccount_was_made_anew(
-    operator: Operator, loops: Loops, plane: ControlPlane, kubeconfig: Path
+    operator: Operator, loops: Loops, plane: Cluster, kubeconfig: Path
 ) -> None:
     populate(loops)
     all_go_on(loops)
@@ -186,7 +186,7 @@ DAMAGED = {
 
 
 @contextmanager
-def loosened(plane: ControlPlane) -> Iterator[None]:
+def loosened(plane: Cluster) -> Iterator[None]:
     """Let the API server take anything for a status."""
     path = f"{CRDS}/backgroundloops.looparr.dev"
     place = "/spec/versions/0/schema/openAPIV3Schema/properties/status"
@@ -204,7 +204,7 @@ def loosened(plane: ControlPlane) -> Iterator[None]:
 
 
 def test_a_status_that_was_damaged_through_a_loosened_schema_is_repaired_and_fits_again(
-    kubeconfig: Path, loops: Loops, plane: ControlPlane, tmp_path: Path
+    kubeconfig: Path, loops: Loops, plane: Cluster, tmp_path: Path
 ) -> None:
     loops.create("damaged", interval="1s")
 
@@ -244,7 +244,7 @@ def test_a_stop_does_not_wait_for_turns_that_hang(operator: Operator, loops: Loo
 
 
 def test_a_stop_with_a_frozen_api_server_is_in_time_and_logs_what_it_could_not_write(
-    operator: Operator, loops: Loops, plane: ControlPlane
+    operator: Operator, loops: Loops, plane: Cluster
 ) -> None:
     with loops.janitor.held("*"):
         populate(loops)
@@ -273,7 +273,7 @@ def lost(operator: Operator) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, json.loads(event.partition("status=")[2])
 
 
-def test_a_finalizer_that_somebody_took_away_comes_back(operator: Operator, loops: Loops, plane: ControlPlane) -> None:
+def test_a_finalizer_that_somebody_took_away_comes_back(operator: Operator, loops: Loops, plane: Cluster) -> None:
     loops.create("sweep", interval="1s")
     loops.until("sweep", lambda status: status.get("runCount", 0) >= 1)
     plane.request("PATCH", f"{loops.path}/sweep", {"metadata": {"finalizers": None}}, content_type=MERGE)

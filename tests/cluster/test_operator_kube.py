@@ -19,7 +19,7 @@ from looparr.clients.kube_secrets import SecretReader
 from looparr.clients.kube_status import KubeStatusWriter
 from looparr.engine.types import Event
 from looparr.errors import Blocked, WriteFailed
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from operator_kit import NAME, grant
 from parts import Kubectl
 
@@ -30,7 +30,7 @@ KIND = "BackgroundLoop"
 class Bench:
     """The clients under the operator's own ServiceAccount, and one object to use them on."""
 
-    plane: ControlPlane
+    plane: Cluster
     namespace: str
     api: KubeApi
     writer: KubeStatusWriter
@@ -48,7 +48,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(control_plane: Cluster, namespace: str, tmp_path: Path) -> AsyncIterator[Bench]:
     install(control_plane)
     grant(control_plane, namespace)
     path = f"/apis/looparr.dev/v1alpha1/namespaces/{namespace}/backgroundloops"

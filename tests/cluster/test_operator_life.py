@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.contract import install
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.files import wait_until
 from looparr.testing import check_conditions
 from operator_kit import NAME, Janitor, Loops, Operator, grant, ready
@@ -25,14 +25,14 @@ def janitor() -> Iterator[Janitor]:
 
 
 @pytest.fixture
-def loops(control_plane: ControlPlane, namespace: str, janitor: Janitor) -> Loops:
+def loops(control_plane: Cluster, namespace: str, janitor: Janitor) -> Loops:
     install(control_plane)
     grant(control_plane, namespace)
     return Loops(control_plane, namespace, janitor)
 
 
 @pytest.fixture
-def kubeconfig(control_plane: ControlPlane, namespace: str, loops: Loops, tmp_path: Path) -> Path:
+def kubeconfig(control_plane: Cluster, namespace: str, loops: Loops, tmp_path: Path) -> Path:
     return control_plane.serviceaccount_kubeconfig(namespace, NAME, into=tmp_path / "kubeconfig")
 
 
@@ -158,7 +158,7 @@ def test_counters_and_backoff_survive_a_kill(
 
 
 def test_a_status_that_somebody_damaged_is_repaired(
-    loops: Loops, control_plane: ControlPlane, kubeconfig: Path, namespace: str, tmp_path: Path
+    loops: Loops, control_plane: Cluster, kubeconfig: Path, namespace: str, tmp_path: Path
 ) -> None:
     loops.create("sweep")
     damage: dict[str, Any] = {
@@ -181,7 +181,7 @@ def test_a_status_that_somebody_damaged_is_repaired(
 
 
 def test_it_waits_for_rights_that_come_later(
-    control_plane: ControlPlane, namespace: str, janitor: Janitor, tmp_path: Path
+    control_plane: Cluster, namespace: str, janitor: Janitor, tmp_path: Path
 ) -> None:
     install(control_plane)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}}

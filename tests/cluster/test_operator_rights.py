@@ -8,7 +8,7 @@ import pytest
 
 from cluster.contract import install
 from looparr.manifests import rbac
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.files import wait_until
 from operator_kit import NAME, grant
 from parts import Kubectl
@@ -26,7 +26,7 @@ ELSEWHERE = "kube-system"
 
 
 @pytest.fixture(params=[False, True], ids=["one-namespace", "everywhere"])
-def everywhere(request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str) -> Iterator[bool]:
+def everywhere(request: pytest.FixtureRequest, control_plane: Cluster, namespace: str) -> Iterator[bool]:
     """Grant the operator its rights, in its own namespace or in all of them."""
     install(control_plane)
     grant(control_plane, namespace, everywhere=request.param)
@@ -38,7 +38,7 @@ def everywhere(request: pytest.FixtureRequest, control_plane: ControlPlane, name
 
 
 @pytest.fixture
-def operator(control_plane: ControlPlane, kubectl: Kubectl, namespace: str, everywhere: bool) -> Kubectl:
+def operator(control_plane: Cluster, kubectl: Kubectl, namespace: str, everywhere: bool) -> Kubectl:
     """kubectl with the token of the operator's ServiceAccount."""
     acting = kubectl.acting_as(control_plane.serviceaccount_kubeconfig(namespace, NAME))
     wait_until(lambda: acting.run("get", "loops", "-n", namespace).returncode == 0, 20, "RBAC did not arrive")
@@ -52,7 +52,7 @@ def rights(who: Kubectl, where: str, *flags: str) -> set[str]:
 
 
 def test_it_may_do_its_work_and_nothing_else(
-    control_plane: ControlPlane, kubectl: Kubectl, operator: Kubectl, namespace: str, everywhere: bool
+    control_plane: Cluster, kubectl: Kubectl, operator: Kubectl, namespace: str, everywhere: bool
 ) -> None:
     """Beyond what everybody may; seen by its token, and the way docs/operations.md shows it."""
     kubectl("create", "serviceaccount", "nobody", "-n", namespace)

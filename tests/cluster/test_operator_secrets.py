@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cluster.contract import install, made
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.files import wait_until
 from operator_kit import MERGE, NAME, Janitor, Loops, Operator, grant, ready
 
@@ -78,7 +78,7 @@ def running(kubeconfig: Path, namespace: str, folder: Path) -> Iterator[None]:
 
 
 def test_a_changed_secret_wakes_a_stalled_loop_and_the_same_one_is_never_tried_again(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, door: Door, janitor: Janitor
+    control_plane: Cluster, namespace: str, tmp_path: Path, door: Door, janitor: Janitor
 ) -> None:
     install(control_plane)
     grant(control_plane, namespace)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.files import wait_until
 from parts import Kubectl
 
@@ -19,7 +19,7 @@ def test_a_refusal_is_told_in_the_servers_words(kubectl: Kubectl, namespace: str
 
 
 def test_a_service_account_may_do_what_its_role_says_and_nothing_else(
-    control_plane: ControlPlane, kubectl: Kubectl, namespace: str
+    control_plane: Cluster, kubectl: Kubectl, namespace: str
 ) -> None:
     kubectl("create", "serviceaccount", "reader", "-n", namespace)
     kubectl("create", "role", "reads", "--verb=get", "--resource=configmaps", "-n", namespace)

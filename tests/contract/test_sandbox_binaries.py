@@ -21,7 +21,7 @@ import pytest
 
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, debian
-from looparr.sandbox.binaries import ETCD, KUBERNETES, PROGRAMS, Ladder
+from looparr.sandbox.binaries import ETCD, HELM, KUBERNETES, PAUSE, PROGRAMS, Ladder
 from looparr.sandbox.progress import Silent
 
 KUBECTL, API, ETCD_PROGRAM = PROGRAMS["kubectl"], PROGRAMS["kube-apiserver"], PROGRAMS["etcd"]
@@ -255,11 +255,16 @@ def test_a_release_that_cannot_be_reached_leads_to_the_next_rung(box: Box, mirro
 
 def test_the_pinned_modules_are_those_of_the_pinned_versions() -> None:
     tools = Ladder({}, Silent()).tools
-    pinned = (tools / "go.mod").read_text()
-    assert f"\tk8s.io/kubernetes {KUBERNETES} " in pinned
-    assert f"\tgo.etcd.io/etcd/server/v3 {ETCD} " in pinned
-    assert {program.package for program in PROGRAMS.values()} <= set(re.findall(r"^\t(\S+)$", pinned, re.MULTILINE))
-    assert f"k8s.io/kubernetes {KUBERNETES} h1:" in (tools / "go.sum").read_text()
+    pinned = {module: (tools / module / "go.mod").read_text() for module in ("kubernetes", "helm")}
+    assert f"\tk8s.io/kubernetes {KUBERNETES} " in pinned["kubernetes"]
+    assert f"\tgo.etcd.io/etcd/server/v3 {ETCD} " in pinned["kubernetes"]
+    assert f"\thelm.sh/helm/v4 {HELM} " in pinned["helm"]
+    for program in PROGRAMS.values():
+        if program.module in pinned:
+            tool = rf"^(tool )?\t?{re.escape(program.package)}$"
+            assert re.search(tool, pinned[program.module], re.MULTILINE), program.name
+    assert f"k8s.io/kubernetes {KUBERNETES} h1:" in (tools / "kubernetes" / "go.sum").read_text()
+    assert f'"{PAUSE}"' in (tools / "pause" / "main.go").read_text()
 
 
 def test_the_pinned_modules_ship_in_the_wheel(tmp_path: Path) -> None:
@@ -267,7 +272,10 @@ def test_the_pinned_modules_ship_in_the_wheel(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=root, capture_output=True, timeout=60, check=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {f"looparr/sandbox/tools/kubernetes/go.{end}" for end in ("mod", "sum")} <= set(names)
+    assert {
+        *(f"looparr/sandbox/tools/{module}/go.{end}" for module in ("kubernetes", "helm") for end in ("mod", "sum")),
+        *(f"looparr/sandbox/tools/pause/{name}" for name in ("go.mod", "main.go")),
+    } <= set(names)
 
 
 def test_pinned_checksums_are_sums_of_known_programs() -> None:

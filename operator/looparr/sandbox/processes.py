@@ -27,7 +27,10 @@ PLAN, STATE, LOGS = "plan.json", "state.json", "logs"
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An address that answers 200 once the program is ready; certificates as paths, for https."""
+    """What tells that a program is ready: an http(s) address that answers 200, or file:///PATH that exists.
+
+    Certificates as paths, for https.
+    """
 
     url: str
     ca: str | None = None
@@ -62,13 +65,18 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """All a supervisor needs to know.
 
     facts: what the client wants to find again in state.json (addresses, ports). remove: names in the folder that go
-    away at the end. bound_to: the process whose end ends the sandbox.
+    away at the end. bound_to: the process whose end ends the sandbox. isolated: the first program is pid 1 of a pid
+    namespace and makes a mount and a network namespace; the others run in all three. sweeper: a command that waits for
+    the end of its standard input, which comes with the supervisor's, however that ends, and then removes what the
+    kernel does not.
     """
 
     programs: tuple[Program, ...]
     facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
     remove: tuple[str, ...] = ()
     bound_to: Process | None = None
+    isolated: bool = False
+    sweeper: tuple[str, ...] = ()
 
 
 class State(msgspec.Struct, frozen=True):
@@ -100,23 +108,24 @@ def read_state(folder: Path) -> State | None:
         return None
 
 
-def launch(folder: Path, plan: Plan, folder_lock: int, *, limit: float) -> State:
+def launch(folder: Path, plan: Plan, folder_lock: int, *claims: int, limit: float) -> State:
     """Start a supervisor for the plan and wait until all is ready.
 
-    folder_lock: descriptor of the caller's lock on the folder; it passes to the supervisor and is closed here.
+    folder_lock: descriptor of the caller's lock on the folder; it passes to the supervisor and is closed here, as
+    further claims are, which pass to the sweeper, too.
     SandboxError with the end of the right log where a program does not come up within `limit` seconds.
     """
     claim(folder, plan.facts)
     write(folder, plan)
-    command = [sys.executable, "-m", "looparr.sandbox.supervisor", str(folder), str(folder_lock)]
+    held = (folder_lock, *claims)
+    command = [sys.executable, "-m", "looparr.sandbox.supervisor", str(folder), *map(str, held)]
     try:
-        subprocess.run(
-            command, pass_fds=[folder_lock], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-        )
+        subprocess.run(command, pass_fds=held, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
         raise SandboxError(f"The supervisor did not start: {error.stderr.strip()[-500:]}") from error
     finally:
-        os.close(folder_lock)
+        for descriptor in held:
+            os.close(descriptor)
     return await_ready(folder, limit=limit)
 
 

@@ -1,6 +1,6 @@
 """One process that owns every process of a sandbox, so that nothing can be left behind.
 
-`python -m looparr.sandbox.supervisor FOLDER` reads the folder's plan.json, leaves its caller's session and then:
+`python -m looparr.sandbox.supervisor FOLDER LOCK` reads the folder's plan.json, leaves its caller's session and then:
 
 - starts the programs in order, each after the one before it is ready, and says how it goes in state.json;
 - starts a child that died again, on the same ports, unless `hold-NAME` lies in the folder;
@@ -8,6 +8,8 @@
 - when it is killed itself, the kernel kills every child (PR_SET_PDEATHSIG).
 
 It inherits the lock that its caller took on the folder: who can lock the folder knows that nobody lives in it.
+
+What the kernel does not take along (control groups) is the sweeper's: a process that outlives the supervisor.
 
 It has one thread, on purpose: PDEATHSIG is bound to the thread that forked, and only one thread may run code between
 fork and exec. The process it is bound to is watched by a pidfd, which does not care about threads.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import selectors
 import signal
 import socket
@@ -32,7 +35,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 from looparr.errors import SandboxError
-from looparr.sandbox import files
+from looparr.sandbox import files, namespaces
 from looparr.sandbox.processes import LOGS, PLAN, STATE, Plan, Probe, Program, State, identity, read_plan, remove, write
 
 _PR_SET_PDEATHSIG = 1
@@ -44,26 +47,32 @@ _LOOK = 0.05  # seconds between two looks at a probe or at a `hold-NAME` file in
 class Supervisor:
     """Runs one plan in one folder until somebody says stop."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, claims: tuple[int, ...] = ()) -> None:
         self.folder = folder
         self.plan = plan
+        self.claims = claims
         self.children: dict[str, subprocess.Popen[bytes]] = {}  # insertion order is the order of the plan
         self.stopping = ""
         self._started: dict[str, float] = {}
         self._wake = selectors.DefaultSelector()
-        self._pidfds: list[int] = []
+        self._myself = os.pidfd_open(os.getpid())
+        self._sweeper: subprocess.Popen[bytes] | None = None
+        self._namespaces: tuple[int, ...] = ()
 
     def run(self) -> int:
         """Live through the whole plan; gives the exit code."""
         self._listen()
         phase, message = "Stopping", ""
         try:
+            self._fence_in()
             for program in self.plan.programs:
                 self._start(program)
                 self._say("Starting")
                 self._await_ready(program)
                 if self.stopping:
                     return 0
+                if self.plan.isolated and not self._namespaces:
+                    self._namespaces = namespaces.opened(self.children[program.name].pid)
             self._say("Ready")
             while not self.stopping:
                 self._keep()
@@ -73,6 +82,7 @@ class Supervisor:
         finally:
             self._say(phase, message or self.stopping)
             self._stop_all()
+            self._sweep()
             self._remove(failed=phase == "Failed")
         return 0
 
@@ -112,6 +122,21 @@ class Supervisor:
 
     # -- children ------------------------------------------------------------------------------------------------
 
+    def _fence_in(self) -> None:
+        """Start the sweeper outside, and have every child from now on in a pid namespace of the sandbox's own."""
+        if self.plan.sweeper:
+            with (self.folder / LOGS / "sweeper.log").open("ab") as log:
+                self._sweeper = subprocess.Popen(
+                    self.plan.sweeper,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=self.claims,
+                    start_new_session=True,
+                )
+        if self.plan.isolated:
+            namespaces.unshare(namespaces.NEW_PID)
+
     def _start(self, program: Program) -> None:
         with (self.folder / LOGS / f"{program.name}.log").open("ab") as log:
             child = subprocess.Popen(
@@ -121,7 +146,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 env=dict(program.env),
                 cwd=self.folder,
-                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 - safe here: there is one thread
+                preexec_fn=partial(_begin, self._myself, self._namespaces),  # noqa: PLW1509 - safe here: there is one thread
             )
         self.children[program.name] = child
         self._started[program.name] = time.monotonic()
@@ -171,6 +196,11 @@ class Supervisor:
                 child.kill()
                 child.wait()
 
+    def _sweep(self) -> None:
+        if self._sweeper is not None and self._sweeper.stdin is not None:
+            self._sweeper.stdin.close()
+            self._sweeper.wait()
+
     # -- words ---------------------------------------------------------------------------------------------------
 
     def _say(self, phase: str, message: str = "") -> None:
@@ -191,8 +221,10 @@ class Supervisor:
 
 
 def answers(probe: Probe, context: ssl.SSLContext | None = None) -> bool:
-    """Say whether the address answers 200 now; loopback only, so no proxy is ever asked."""
+    """Say whether the address answers 200, or the file exists, now; addresses are our own: no proxy is ever asked."""
     url = urllib.parse.urlsplit(probe.url)
+    if url.scheme == "file":
+        return Path(url.path).exists()
     host, port = url.hostname or "127.0.0.1", url.port
     connection = (
         HTTPSConnection(host, port, timeout=2, context=context) if context else HTTPConnection(host, port, timeout=2)
@@ -216,11 +248,15 @@ def tls(probe: Probe) -> ssl.SSLContext | None:
     return context
 
 
-def _die_with(parent: int) -> None:
-    """In the child, before exec: ask the kernel to be killed with the parent, and look whether that came too late."""
+def _begin(supervisor: int, joined: tuple[int, ...]) -> None:
+    """In the child, before exec: ask the kernel to be killed with the supervisor, look whether that came too late.
+
+    supervisor: its pidfd, which ends with it and knows no namespace. joined: namespaces to live in.
+    """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if select.select([supervisor], [], [], 0)[0]:
         os._exit(1)
+    namespaces.join(*joined)
 
 
 def _leave_caller(log: Path) -> None:
@@ -234,14 +270,15 @@ def _leave_caller(log: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def main(folder: Path, folder_lock: int) -> int:
-    """Run the folder's plan; folder_lock: descriptor of the lock on the folder, inherited from who starts us."""
-    os.set_inheritable(folder_lock, False)  # noqa: FBT003 - the standard library's own signature
+def main(folder: Path, *held: int) -> int:
+    """Run the folder's plan; held: the lock on the folder and claims, descriptors that our starter passes on."""
+    for descriptor in held:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's own signature
     plan = read_plan(folder)
     (folder / LOGS).mkdir(exist_ok=True)
     _leave_caller(folder / LOGS / "supervisor.log")
-    return Supervisor(folder, plan).run()
+    return Supervisor(folder, plan, held[1:]).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

@@ -21,8 +21,8 @@ from aiohttp import web
 from looparr.errors import SandboxError
 from looparr.manifests.files import crds_yaml, to_yaml
 from looparr.manifests.rbac import rbac
-from looparr.sandbox import controlplane, torrents
-from looparr.sandbox.controlplane import ControlPlane
+from looparr.sandbox import cluster, torrents
+from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.operator import OperatorProcess
 from looparr.sandbox.progress import Progress
 from looparr.sandbox.qbittorrent import QBittorrent
@@ -64,7 +64,7 @@ class Stage:
     """Everything that runs. downloads: the qBittorrent that Radarr uses; seeder: where good peers come from."""
 
     folder: Path
-    control_plane: ControlPlane
+    control_plane: Cluster
     seeder: QBittorrent
     downloads: QBittorrent
     radarr: ServarrServer
@@ -154,9 +154,9 @@ async def stage(folder: Path, progress: Progress) -> AsyncIterator[Stage]:
     """Start everything but the operator; end all of it, the operator first, when the `with` ends."""
     async with AsyncExitStack() as stack:
         control_plane = await asyncio.to_thread(
-            controlplane.start, folder / "kubernetes", bind_to_parent=True, progress=progress
+            cluster.start, folder / "kubernetes", bind_to_parent=True, progress=progress
         )
-        stack.callback(controlplane.stop, folder / "kubernetes")
+        stack.callback(cluster.stop, folder / "kubernetes")
         progress.note(f"Kubernetes is ready at {control_plane.server}")
         with progress.working("Starting two qBittorrents"):
             seeder = await asyncio.to_thread(QBittorrent.start, folder / "seeder")

@@ -1,0 +1,3 @@
+module looparr.dev/sandbox/tools/pause
+
+go 1.25.0
