@@ -242,9 +242,7 @@ def _status(plane: Cluster) -> _Status:
     return msgspec.convert(plane.request("GET", path), _Object).status
 
 
-async def in_process(
-    home: Household, plane: Cluster, at: Path, seconds: float, profile: Path | None
-) -> dict[str, str]:
+async def in_process(home: Household, plane: Cluster, at: Path, seconds: float, profile: Path | None) -> dict[str, str]:
     """Measure the real operator with this one object; give cells by title."""
     apply(plane, home, interval="1s")
     program = operator(plane, at, profile=profile, flags=("--store", str(at / "operator.db")))

@@ -2,6 +2,7 @@
 
 `python -m looparr.sandbox.node.sweep NAME` waits for the end of its standard input, which comes when the supervisor
 ends, by whatever signal. It holds the sandbox's claim on its block until it is done: no successor meets what it sweeps.
+"""
 
 from __future__ import annotations
 
