@@ -35,8 +35,8 @@ _PROGRAM = "qbittorrent-nox"
 class QBittorrent:
     """One instance. Its profile and downloads stay in `folder` after `stop`, for `start_again`.
 
-    web_port, bt_port: loopback. password: None where nobody has to log in. program: path of qbittorrent-nox.
-    owner: the process whose end ends it, None where only `stop` does.
+    web_port: on `address`. bt_port: on loopback. password: None where nobody has to log in. program: path of
+    qbittorrent-nox. owner: the process whose end ends it, None where only `stop` does.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class QBittorrent:
     program: Path
     owner: processes.Process | None
     username: str = USERNAME
+    address: str = "127.0.0.1"
 
     @classmethod
     def start(
@@ -53,24 +54,26 @@ class QBittorrent:
         folder: Path,
         *,
         password: str | None = None,
+        address: str = "127.0.0.1",
         bind_to_parent: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> QBittorrent:
         """Start one in a new or earlier folder and give it once its WebUI answers.
 
+        address: where the WebUI listens; one beyond loopback (a sandbox cluster's `host`) wants a password.
         bind_to_parent: it ends with this process. env: where to look for the program; this process's own by default.
         """
         program = find(os.environ if env is None else env).path
         web_port, bt_port = files.free_ports(2)
         owner = processes.identity(os.getpid()) if bind_to_parent else None
-        instance = cls(folder.absolute(), web_port, bt_port, password, program, owner)
+        instance = cls(folder.absolute(), web_port, bt_port, password, program, owner, address=address)
         instance.start_again()
         return instance
 
     @property
     def url(self) -> str:
         """Where the WebUI answers."""
-        return f"http://127.0.0.1:{self.web_port}"
+        return f"http://{self.address}:{self.web_port}"
 
     @property
     def data(self) -> Path:
@@ -143,7 +146,9 @@ class QBittorrent:
         login = "WebUI\\LocalHostAuth=false"
         if self.password:
             login = f"WebUI\\LocalHostAuth=true\nWebUI\\Username={self.username}\n{password_line(self.password)}"
-        config = _CONFIG.format(web_port=self.web_port, bt_port=self.bt_port, data=self.data, login=login)
+        config = _CONFIG.format(
+            address=self.address, web_port=self.web_port, bt_port=self.bt_port, data=self.data, login=login
+        )
         files.write_whole(path, config)
 
 
@@ -152,7 +157,7 @@ _CONFIG = """\
 Accepted=true
 [Preferences]
 WebUI\\Enabled=true
-WebUI\\Address=127.0.0.1
+WebUI\\Address={address}
 WebUI\\Port={web_port}
 WebUI\\HostHeaderValidation=false
 WebUI\\CSRFProtection=false

@@ -48,7 +48,7 @@ async def _perform(found: Stage, *, once: bool, progress: Progress, say: Callabl
     progress.note(f"One ArrInstance and three BackgroundLoops are applied ({path})")
     watcher.start()
     await asyncio.to_thread(found.start_operator)
-    feeding = asyncio.create_task(found.feed(), name="swarm")
+    feeding = asyncio.create_task(found.home.feed(), name="swarm")
     try:
         await see(story, progress, SEEN_WITHIN)
         say(await asyncio.to_thread(found.kubectl, "get", "loops", "-A"))
@@ -72,7 +72,8 @@ def _invite(found: Stage, say: Callable[[str], None]) -> None:
     say("  k get loops; k get arr radarr -o yaml; k describe arr radarr; k explain arr.spec.rules")
     say("  k get loop sweep -w")
     say('  k annotate loop report looparr.dev/requestedAt="$(date +%s)" --overwrite')
-    say(f"  qBittorrent: {found.downloads.url} ({found.downloads.username} / {found.downloads.password})")
+    downloads = found.home.downloads
+    say(f"  qBittorrent: {downloads.url} ({downloads.username} / {downloads.password})")
     if found.operator is not None:
         looparr = shlex.quote(str(Path(sys.executable).with_name("looparr")))
         say(f"  {looparr} why --store {shlex.quote(str(found.operator.store))} Stalled")

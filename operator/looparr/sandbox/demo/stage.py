@@ -1,4 +1,4 @@
-"""Starts the parts of the demo: control plane, two qBittorrents, the Radarr stand-in, an HTTP server, the operator.
+"""Starts the parts of the demo: a control plane, a household to look after, the operator.
 
 All of them live in one folder and die with this process.
 """
@@ -6,70 +6,36 @@ All of them live in one folder and die with this process.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import yaml
-from aiohttp import web
 
 from looparr.errors import SandboxError
 from looparr.manifests.files import crds_yaml, to_yaml
 from looparr.manifests.rbac import rbac
-from looparr.sandbox import cluster, torrents
+from looparr.sandbox import cluster
 from looparr.sandbox.cluster import Cluster
+from looparr.sandbox.household import Household, household
 from looparr.sandbox.operator import OperatorProcess
 from looparr.sandbox.progress import Progress
-from looparr.sandbox.qbittorrent import QBittorrent
-from looparr.sandbox.servarr import ServarrServer
 
 NAMESPACE = "media"
 OPERATOR_NAMESPACE = "looparr"
 
 
 @dataclass(slots=True)
-class Work:
-    """The server that the BackgroundLoops call: /sweep counts down in its memo, /report is content, /broken is not."""
-
-    sweeps: list[int] = field(default_factory=list)
-
-    def app(self) -> web.Application:
-        """Give the server."""
-        app = web.Application()
-        app.router.add_post("/sweep", self._sweep)
-        app.router.add_post("/report", self._report)
-        app.router.add_post("/broken", self._broken)
-        return app
-
-    async def _sweep(self, request: web.Request) -> web.Response:
-        memo = (await request.json())["memo"]
-        done = int(memo.get("done", 0)) + 1
-        self.sweeps.append(done)
-        return web.json_response({"message": f"swept {done} shelves", "memo": {"done": done}})
-
-    async def _report(self, _request: web.Request) -> web.Response:
-        return web.json_response({"message": "nothing to report"})
-
-    async def _broken(self, _request: web.Request) -> web.Response:
-        return web.Response(status=500, text="out of order")
-
-
-@dataclass(slots=True)
 class Stage:
-    """Everything that runs. downloads: the qBittorrent that Radarr uses; seeder: where good peers come from."""
+    """A cluster, a household to look after, and the operator."""
 
     folder: Path
     control_plane: Cluster
-    seeder: QBittorrent
-    downloads: QBittorrent
-    radarr: ServarrServer
-    work: Work
-    work_url: str
+    home: Household
     operator: OperatorProcess | None = None
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -95,12 +61,12 @@ class Stage:
         """Fill the addresses into demo.yaml, keep it in the folder for people to read, and apply it."""
         text = (Path(__file__).parent / "demo.yaml").read_text("utf-8")
         filled = Template(text).substitute(
-            radarr_key=self.radarr.api_key,
-            radarr_url=self.radarr.url,
-            qbittorrent_user=self.downloads.username,
-            qbittorrent_password=self.downloads.password,
-            qbittorrent_url=self.downloads.url,
-            work_url=self.work_url,
+            radarr_key=self.home.radarr.api_key,
+            radarr_url=self.home.radarr.url,
+            qbittorrent_user=self.home.downloads.username,
+            qbittorrent_password=self.home.downloads.password,
+            qbittorrent_url=self.home.downloads.url,
+            work_url=self.home.work_url,
         )
         documents: list[Mapping[str, Any]] = list(yaml.safe_load_all(filled))
         path = self.folder / "demo.yaml"
@@ -122,32 +88,6 @@ class Stage:
             self.operator.stop()
             self.operator = None
 
-    async def feed(self) -> None:
-        """Play the swarm: introduce the seeder to every download that it can feed, for as long as this runs."""
-        while True:
-            await asyncio.to_thread(self._introduce)
-            await asyncio.sleep(0.5)
-
-    def _introduce(self) -> None:
-        with self.seeder.client() as client:
-            fed = {str(one["hash"]) for one in client.torrents_info()}
-        with self.downloads.client() as client:
-            hungry = [
-                str(one["hash"]) for one in client.torrents_info(status_filter="downloading") if one["hash"] in fed
-            ]
-            if hungry:
-                client.torrents_add_peers(torrent_hashes=hungry, peers=f"127.0.0.1:{self.seeder.bt_port}")
-
-    def offer(self, name: str, size: int, *, seeded: bool) -> torrents.Torrent:
-        """Make a torrent of a file of our own; seeded: the seeder has it, else nobody does."""
-        source = self.folder / "releases" / f"{name}.mkv"
-        source.parent.mkdir(exist_ok=True)
-        source.write_bytes(secrets.token_bytes(size))
-        torrent = torrents.make(source)
-        if seeded:
-            torrents.seed(self.seeder, torrent, source)
-        return torrent
-
 
 @asynccontextmanager
 async def stage(folder: Path, progress: Progress) -> AsyncIterator[Stage]:
@@ -158,32 +98,7 @@ async def stage(folder: Path, progress: Progress) -> AsyncIterator[Stage]:
         )
         stack.callback(cluster.stop, folder / "kubernetes")
         progress.note(f"Kubernetes is ready at {control_plane.server}")
-        with progress.working("Starting two qBittorrents"):
-            seeder = await asyncio.to_thread(QBittorrent.start, folder / "seeder")
-            stack.callback(seeder.kill)
-            password = secrets.token_urlsafe(12)
-            downloads = await asyncio.to_thread(QBittorrent.start, folder / "downloads", password=password)
-            stack.callback(downloads.kill)
-        progress.note(f"Two real qBittorrents are ready, Radarr's at {downloads.url}")
-        radarr = ServarrServer(
-            downloads.url,
-            username=downloads.username,
-            password=password,
-            root=folder / "library",
-            refresh_seconds=2.0,
-        )
-        await stack.enter_async_context(radarr)
-        work = Work()
-        work_url = await _serve(work, stack)
-        progress.note(f"A stand-in for Radarr is ready at {radarr.url}")
-        found = Stage(folder, control_plane, seeder, downloads, radarr, work, work_url)
+        home = await stack.enter_async_context(household(folder, progress))
+        found = Stage(folder, control_plane, home)
         stack.callback(found.stop_operator)
         yield found
-
-
-async def _serve(work: Work, stack: AsyncExitStack) -> str:
-    runner = web.AppRunner(work.app(), access_log=None, handle_signals=False)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return f"http://127.0.0.1:{runner.addresses[0][1]}"

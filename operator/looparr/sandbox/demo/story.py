@@ -42,12 +42,12 @@ class Story:
 
     async def set_the_scene(self) -> None:
         """Let Radarr grab three releases: one that a peer has, one that nobody has, and one that replaces it."""
-        stage, world = self.stage, self.stage.radarr.world
-        with stage.downloads.client() as client:
+        stage, world = self.stage, self.stage.home.radarr.world
+        with stage.home.downloads.client() as client:
             client.transfer_set_download_limit(limit=2 * MIB)
-        healthy = await asyncio.to_thread(stage.offer, "The.Healthy.2024.1080p", 6 * MIB, seeded=True)
-        stalled = await asyncio.to_thread(stage.offer, "The.Stalled.2023.1080p", 4 * MIB, seeded=False)
-        better = await asyncio.to_thread(stage.offer, "The.Stalled.2023.720p", 3 * MIB, seeded=True)
+        healthy = await asyncio.to_thread(stage.home.offer, "The.Healthy.2024.1080p", 6 * MIB, seeded=True)
+        stalled = await asyncio.to_thread(stage.home.offer, "The.Stalled.2023.1080p", 4 * MIB, seeded=False)
+        better = await asyncio.to_thread(stage.home.offer, "The.Stalled.2023.720p", 3 * MIB, seeded=True)
         self.hashes = {"healthy": healthy.infohash, "stalled": stalled.infohash, "better": better.infohash}
         film = world.add_movie("The Healthy", 2024)
         world.offer(film, healthy.content)
@@ -121,8 +121,8 @@ class Story:
         totals = self._arr().get("totals") or {}
         if not (totals.get("blocklisted") == 1 and totals.get("searched") == 1):
             return None
-        gone = torrents.info(self.stage.downloads, self.hashes["stalled"]) is None
-        entries = self.stage.radarr.world.blocklist
+        gone = torrents.info(self.stage.home.downloads, self.hashes["stalled"]) is None
+        entries = self.stage.home.radarr.world.blocklist
         return f"{entries[0].title} is on the blocklist, once" if gone and len(entries) == 1 else None
 
     def _replacement(self) -> str | None:
@@ -131,8 +131,8 @@ class Story:
 
     def _deleted(self) -> str | None:
         deleted = (self._arr().get("totals") or {}).get("deleted", 0)
-        gone = torrents.info(self.stage.downloads, self.hashes["healthy"]) is None
-        data = list(self.stage.downloads.data.rglob("The.Healthy*"))
+        gone = torrents.info(self.stage.home.downloads, self.hashes["healthy"]) is None
+        data = list(self.stage.home.downloads.data.rglob("The.Healthy*"))
         kept = self._library("The Healthy")
         return (
             "gone from qBittorrent and its disk; the library has kept it"
@@ -160,7 +160,7 @@ class Story:
         return f"runs {runs} before, {status['runCount']} now; blocklisted {totals['blocklisted']}, as before"
 
     def _library(self, title: str) -> list[Path]:
-        return [path for path in self.stage.radarr.world.root.rglob("*.mkv") if path.parent.name.startswith(title)]
+        return [path for path in self.stage.home.radarr.world.root.rglob("*.mkv") if path.parent.name.startswith(title)]
 
 
 async def see(story: Story, progress: Progress, limit: float) -> None:
