@@ -46,7 +46,7 @@ class Cluster:
     """A cluster that runs, or ran, in a folder.
 
     server: https URL. kubeconfig: the admin's. ca: PEM. kubectl: path of the program that fits. level: one of LEVELS.
-    host: the address at which its pods reach this machine.
+    host: the address at which its pods reach this machine. number: of the node's block of addresses.
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class Cluster:
     kubectl: Path
     level: str = "controlplane"
     host: str = _LOOPBACK
+    number: int | None = None
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -247,7 +248,16 @@ def _made() -> tuple[str, ...]:
 def _from_state(folder: Path, state: processes.State) -> Cluster:
     facts = state.facts
     ca, kubectl = folder / KEYS / "ca.crt", Path(facts["kubectl"])
-    return Cluster(folder, facts["server"], folder / KUBECONFIG, ca, kubectl, facts["level"], facts["host"])
+    return Cluster(
+        folder,
+        facts["server"],
+        folder / KUBECONFIG,
+        ca,
+        kubectl,
+        level=facts["level"],
+        host=facts["host"],
+        number=facts.get("network"),
+    )
 
 
 def _plan(folder: Path, paths: Mapping[str, Path], wanted: tuple[int, ...]) -> Plan:

@@ -200,7 +200,7 @@ def find(env: Mapping[str, str], *, install: bool = False, progress: Progress | 
         return Found(_PROGRAM, Path(named).absolute(), _version(named), "LOOPARR_QBITTORRENT")
     path, rung = shutil.which(_PROGRAM, path=env.get("PATH")), "PATH"
     if path is None and install:
-        debian.install(_PROGRAM, progress or Silent())
+        debian.install((_PROGRAM,), progress or Silent())
         path, rung = shutil.which(_PROGRAM, path=env.get("PATH")), "apt-get"
     if path is None:
         raise SandboxError(

@@ -14,15 +14,11 @@ _LIMIT = 300.0
 
 def load(folder: Path, tar: Path) -> list[str]:
     """Load an archive (docker-archive or OCI) into the sandbox of the folder; gives the names of its images."""
-    state = processes.read_state(folder)
-    if state is None or not files.is_locked(folder) or "containerd" not in state.pids:
-        raise SandboxError(f"No sandbox with a node is up in {folder}: `looparr sandbox up --level node`.")
     if not tar.is_file():
         raise SandboxError(
             f"{tar} does not exist: `docker save IMAGE -o FILE.tar` or `looparr sandbox image` make one."
         )
-    socket = f"/proc/{state.pids['containerd']}/root{config.SOCKET}"
-    command = [state.facts["ctr"], "--address", socket, "--namespace", "k8s.io", "images", "import", str(tar)]
+    command = [*ctr(folder), "images", "import", str(tar)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, check=False)
     if done.returncode:
         raise SandboxError(f"{tar} cannot be loaded: {done.stderr.strip()[-500:]}")
@@ -31,7 +27,19 @@ def load(folder: Path, tar: Path) -> list[str]:
 
 def load_pause(folder: Path) -> None:
     """Load the image that every pod begins with, made on the spot from one static program."""
+    program = Path(_state(folder).facts["pause"])
+    load(folder, archive.of_program(program, folder / "node" / "pause.tar", config.PAUSE))
+
+
+def ctr(folder: Path) -> tuple[str, ...]:
+    """Give the beginning of a command that talks to the containerd of the sandbox in the folder."""
+    state = _state(folder)
+    socket = f"/proc/{state.pids['containerd']}/root{config.SOCKET}"
+    return (state.facts["ctr"], "--address", socket, "--namespace", "k8s.io")
+
+
+def _state(folder: Path) -> processes.State:
     state = processes.read_state(folder)
-    if state is None:
-        raise SandboxError(f"No sandbox is up in {folder}.")
-    load(folder, archive.of_program(Path(state.facts["pause"]), folder / "node" / "pause.tar", config.PAUSE))
+    if state is None or not files.is_locked(folder) or "containerd" not in state.pids:
+        raise SandboxError(f"No sandbox with a node is up in {folder}: `looparr sandbox up --level node`.")
+    return state

@@ -1,0 +1,232 @@
+"""Looparr as its users run it: Helm, an image, a pod under `restricted`; whatever ends the pod, its loops go on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e_kit import KINDS, Home, Objects, Release, Target, at_home, container
+from looparr.api.meta import API_VERSION
+from looparr.sandbox.files import wait_until
+from looparr.sandbox.node.images import ctr
+
+pytestmark = [pytest.mark.node, pytest.mark.real]
+STRIKES = 24
+MIB = 1 << 20
+HOG = f"import time; held = b'x' * ({30 * MIB}); time.sleep(60)"
+LOOPS = ("broken", "report", *(f"sweep-{number}" for number in range(8)))
+
+
+@pytest.fixture(scope="module")
+def home(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with at_home(tmp_path_factory.mktemp("home"), target.host) as place:
+        yield place
+
+
+@pytest.fixture
+def contract(target: Target) -> Iterator[None]:
+    """The cluster has no kinds of ours before, and none afterwards."""
+    assert all(target.is_gone("crd", name) for name in KINDS.values()), "this cluster has Looparr already: use another"
+    yield
+    target.kubectl("delete", "crd", *KINDS.values(), "--ignore-not-found", "--timeout=60s")
+
+
+def apply(target: Target, namespace: str, home: Home, *, strikes: int) -> None:
+    place = home.place
+    text = Template((Path(__file__).parent / "home.yaml").read_text()).substitute(
+        radarr_key=place.radarr.api_key,
+        radarr_url=place.radarr.url,
+        qbittorrent_user=place.downloads.username,
+        qbittorrent_password=place.downloads.password,
+        qbittorrent_url=place.downloads.url,
+        strikes=strikes,
+    )
+    objects: list[Any] = [*yaml.safe_load_all(text), *(loop(home, name) for name in LOOPS)]
+    target.kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def loop(home: Home, name: str) -> dict[str, Any]:
+    path = name.partition("-")[0]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "BackgroundLoop",
+        "metadata": {"name": name},
+        "spec": {
+            "type": "HTTP",
+            "interval": "1h" if name == "report" else "2s",
+            "backoff": {"initialDelay": "1s", "maxDelay": "1h"},
+            "http": {"endpoint": {"url": f"{home.place.work_url}/{path}"}},
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything that may only grow, whatever happens to the pod."""
+
+    runs: int
+    imported: int
+    strikes: int
+    swept: int
+    errors: int
+    delay: int
+
+    @classmethod
+    def of(cls, objects: Objects) -> Standing:
+        arr, sweep, broken = (
+            objects.status(*key) for key in (("arr", "radarr"), ("loop", "sweep-0"), ("loop", "broken"))
+        )
+        struck = [one.get("strikes", 0) for one in arr.get("attention", ())]
+        return cls(
+            arr.get("runCount", 0),
+            arr.get("totals", {}).get("imported", 0),
+            max(struck, default=0),
+            sweep.get("http", {}).get("memo", {}).get("done", 0),
+            broken.get("consecutiveErrors", 0),
+            broken.get("backoff", {}).get("delaySeconds", 0),
+        )
+
+    def goes_on(self, before: Standing) -> bool:
+        """Nothing was lost, and both the loop and the strikes have moved since."""
+        kept = all(getattr(self, name) >= getattr(before, name) for name in self.__dataclass_fields__)
+        return kept and self.runs > before.runs and self.strikes > before.strikes and self.swept > before.swept
+
+
+def wait_for_more(objects: Objects, before: Standing) -> None:
+    """Wait until everything has moved; what was lost shows in every look on the way, and is no matter of time."""
+    seen: list[Standing] = []
+
+    def moved() -> bool:
+        now = Standing.of(objects)
+        seen.append(now)
+        assert now.runs >= before.runs, f"runs were forgotten: {before} {now}"
+        assert now.errors >= before.errors, f"errors in a row were forgotten: {before} {now}"
+        assert now.delay >= before.delay, f"the backoff was forgotten: {before} {now}"
+        assert now.swept >= before.swept, f"the memo was forgotten: {before} {now}"
+        assert now.strikes >= before.strikes, f"strikes were forgotten: {before} {now}"
+        return now.goes_on(before)
+
+    wait_until(moved, 60, f"not everything went on since {before}: {seen[-1:]}", every=0.5)
+
+
+def set_the_scene(home: Home, number: int) -> str:
+    """Have Radarr grab a release that a peer has and one that nobody has; gives the hash of the second."""
+    place, world = home.place, home.place.radarr.world
+    good = place.offer(f"The.Good.{number}.2024.1080p", 2 * MIB, seeded=True)
+    lost = place.offer(f"The.Lost.{number}.2023.1080p", 2 * MIB, seeded=False)
+    for title, year, torrent in ((f"The Good {number}", 2024, good), (f"The Lost {number}", 2023, lost)):
+        film = world.add_movie(title, year)
+        home.run(world.grab(film, release=world.offer(film, torrent.content)))
+    return lost.infohash
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_release_lives_through_every_end_of_its_pod(
+    target: Target, home: Home, contract: None, tmp_path: Path, number: int
+) -> None:
+    set_the_scene(home, number)
+    with target.namespace("looparr-e2e") as namespace:
+        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+        release.upgrade({})
+        apply(target, namespace, home, strikes=STRIKES)
+        objects.until("arr", "radarr", lambda status: status.get("totals", {}).get("imported"))
+        objects.until("arr", "radarr", lambda status: any(one.get("strikes") for one in status.get("attention", ())))
+        for name in LOOPS[1:]:
+            objects.until("loop", name, lambda status: status.get("successCount"))
+        objects.until("loop", "broken", lambda status: status.get("consecutiveErrors", 0) >= 2)
+
+        before = Standing.of(objects)
+        kill(target, release)
+        wait_for_more(objects, before)
+
+        before = Standing.of(objects)
+        run_out_of_memory(release)
+        wait_for_more(objects, before)
+
+        before = Standing.of(objects)
+        evict(target, release)
+        wait_for_more(objects, before)
+
+        before = Standing.of(objects)
+        release.upgrade({"logLevel": "debug"})
+        wait_for_more(objects, before)
+        environment = release.pod()["spec"]["containers"][0]["env"]
+        assert {"name": "LOOPARR_LOG_LEVEL", "value": "debug"} in environment
+        assert "Phase:          Succeeded" in release.helm("test", "looparr", "--timeout", "90s")
+
+        release.uninstall()
+        found = target.get(*[",".join(KINDS.values())], "-n", namespace)["items"]
+        assert len(found) == 11
+        assert not any(one["metadata"].get("finalizers") for one in found)
+
+
+def kill(target: Target, release: Release) -> None:
+    """End the pod as a failing machine would: its process on the sandbox's node, the pod by force elsewhere."""
+    pod = release.pod()
+    if target.node is None:
+        name = pod["metadata"]["name"]
+        target.kubectl("delete", "pod", "-n", release.namespace, name, "--grace-period=0", "--force")
+        wait_until(lambda: [one["metadata"]["name"] for one in release.pods()] != [name], 30, "the pod stays")
+        return
+    identity = container(pod)["containerID"].rpartition("/")[2]
+    subprocess.run([*ctr(target.node.folder), "tasks", "kill", "--signal", "SIGKILL", identity], check=True)
+    wait_until(lambda: ended(release) == 137, 30, "the kubelet does not notice")
+
+
+def ended(release: Release) -> int | None:
+    """The exit code with which the container's predecessor ended; None where there was none."""
+    code: int | None = container(release.pod()).get("lastState", {}).get("terminated", {}).get("exitCode")
+    return code
+
+
+def run_out_of_memory(release: Release) -> None:
+    """Fill the container's memory by small processes, so that the kernel chooses the operator as the largest."""
+    before = release.restarts()
+    hogs = " ".join(['python3 -c "$0" &'] * 12)
+    release.exec("sh", "-c", f"{hogs} wait", HOG)
+    wait_until(lambda: release.restarts() > before, 60, "the operator was not killed", every=0.3)
+    assert container(release.pod())["lastState"]["terminated"]["reason"] == "OOMKilled"
+
+
+def evict(target: Target, release: Release) -> None:
+    """Evict the pod, as `kubectl drain` does."""
+    name = release.pod()["metadata"]["name"]
+    path = f"/api/v1/namespaces/{release.namespace}/pods/{name}/eviction"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    target.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    wait_until(lambda: name not in {one["metadata"]["name"] for one in release.pods()}, 60, "the pod stays", every=0.3)
+
+
+def test_without_a_volume_each_instance_says_that_strikes_do_not_last(
+    target: Target, home: Home, contract: None, tmp_path: Path
+) -> None:
+    with target.namespace("looparr-e2e") as namespace:
+        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+        release.upgrade({"store": {"persistence": {"enabled": False}}})
+        apply(target, namespace, home, strikes=STRIKES)
+        objects.until(
+            "arr", "radarr", lambda status: "NotDurable" in {one["type"] for one in status.get("conditions", ())}
+        )
+        assert target.get("pvc", "-n", namespace)["items"] == []
+        release.uninstall()
+
+
+def test_an_uninstall_that_takes_the_definitions_along_takes_all_objects_along(
+    target: Target, home: Home, contract: None, tmp_path: Path
+) -> None:
+    with target.namespace("looparr-e2e") as namespace:
+        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+        release.upgrade({"crds": {"keep": False}, "watchNamespaces": [namespace]})
+        apply(target, namespace, home, strikes=STRIKES)
+        objects.until("loop", "sweep-0", lambda status: status.get("successCount"))
+        release.uninstall()
+        for name in KINDS.values():
+            wait_until(lambda name=name: target.is_gone("crd", name), 30, f"{name} stays", every=0.3)
