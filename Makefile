@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST ?= $(BIN)/pytest
 
-.PHONY: help demo test check generate lock setup programs lint types contracts generated unit
+# Real pods take root; without it their tests are skipped.
+LEVEL := controlplane
+
+.PHONY: help demo test check generate lock setup programs lint types contracts generated unit e2e e2e-kind
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,13 +43,21 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 setup: $(VENV)/.ready ## install the Python packages into .venv
 
 programs: setup ## get qBittorrent and the Kubernetes programs (the first build takes about 6 minutes)
-	@$(BIN)/looparr sandbox binaries --install
+	@$(BIN)/looparr sandbox binaries --install --level $(LEVEL)
 
 demo: programs ## real torrents, a real API server, `kubectl get loops` (ARGS=--once ends by itself)
 	@$(BIN)/looparr demo $(ARGS)
 
+test e2e: LEVEL := $(if $(E2E_KUBECONFIG),controlplane,$(if $(filter 0,$(shell id -u)),node,controlplane))
+
 test: programs lint types contracts generated ## everything: lint, types, contracts, generated files and all tests
 	@$(PYTEST) -q -n 2 --dist loadfile tests $(ARGS)
+
+e2e: programs ## the stories of tests/e2e alone; with E2E_KUBECONFIG and E2E_HOST on a cluster of yours
+	@$(PYTEST) -q tests/e2e $(ARGS)
+
+e2e-kind: setup ## the stories with pods on a kind cluster of their own (needs Docker)
+	@BIN=$(BIN) tests/e2e/kind.sh $(ARGS)
 
 check: setup lint types contracts generated unit ## the part of `make test` that takes less than a minute
 

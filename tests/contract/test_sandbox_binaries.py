@@ -21,7 +21,7 @@ import pytest
 
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, debian
-from looparr.sandbox.binaries import ETCD, HELM, KUBERNETES, PAUSE, PROGRAMS, Ladder
+from looparr.sandbox.binaries import ETCD, HELM, KIND, KUBERNETES, PAUSE, PROGRAMS, Ladder
 from looparr.sandbox.progress import Silent
 
 KUBECTL, API, ETCD_PROGRAM = PROGRAMS["kubectl"], PROGRAMS["kube-apiserver"], PROGRAMS["etcd"]
@@ -255,10 +255,11 @@ def test_a_release_that_cannot_be_reached_leads_to_the_next_rung(box: Box, mirro
 
 def test_the_pinned_modules_are_those_of_the_pinned_versions() -> None:
     tools = Ladder({}, Silent()).tools
-    pinned = {module: (tools / module / "go.mod").read_text() for module in ("kubernetes", "helm")}
+    pinned = {module: (tools / module / "go.mod").read_text() for module in ("kubernetes", "helm", "kind")}
     assert f"\tk8s.io/kubernetes {KUBERNETES} " in pinned["kubernetes"]
     assert f"\tgo.etcd.io/etcd/server/v3 {ETCD} " in pinned["kubernetes"]
     assert f"\thelm.sh/helm/v4 {HELM} " in pinned["helm"]
+    assert f"\tsigs.k8s.io/kind {KIND} " in pinned["kind"]
     for program in PROGRAMS.values():
         if program.module in pinned:
             tool = rf"^(tool )?\t?{re.escape(program.package)}$"
@@ -273,7 +274,7 @@ def test_the_pinned_modules_ship_in_the_wheel(tmp_path: Path) -> None:
     subprocess.run(build, cwd=root, capture_output=True, timeout=60, check=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {
-        *(f"looparr/sandbox/tools/{module}/go.{end}" for module in ("kubernetes", "helm") for end in ("mod", "sum")),
+        *(f"looparr/sandbox/tools/{module}/go.{end}" for module in ("kubernetes", "helm", "kind") for end in ("mod", "sum")),
         *(f"looparr/sandbox/tools/pause/{name}" for name in ("go.mod", "main.go")),
     } <= set(names)
 
@@ -283,13 +284,13 @@ def test_pinned_checksums_are_sums_of_known_programs() -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", checksum) for checksum in binaries.CHECKSUMS.values())
 
 
-def test_a_package_that_cannot_be_installed_is_told_with_the_command(
+def test_packages_that_cannot_be_installed_are_told_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxError, match="no Debian"):
-        debian.install("nothing-real", Silent())
+        debian.install(["nothing-real", "nor-this"], Silent())
     script(tmp_path / "apt-get", '[ "$3" = install ] && echo E: no such package >&2 && exit 100; exit 0')
     script(tmp_path / "sudo", "exit 1")
-    with pytest.raises(SandboxError, match="sudo apt-get install nothing-real"):
-        debian.install("nothing-real", Silent())
+    with pytest.raises(SandboxError, match="sudo apt-get install nothing-real nor-this"):
+        debian.install(["nothing-real", "nor-this"], Silent())

@@ -103,6 +103,8 @@ def kubeconfig(
 
 @app.command()
 def binaries(
+    names: Annotated[list[str] | None, typer.Argument(help="Programs.  [default: those of the level]")] = None,
+    *,
     install: Annotated[bool, typer.Option("--install", help="Get what is missing: build, download, apt-get.")] = False,
     level: Level = "controlplane",
 ) -> None:
@@ -111,10 +113,13 @@ def binaries(
     from looparr.sandbox import qbittorrent  # noqa: PLC0415 - the same
     from looparr.sandbox.node import system  # noqa: PLC0415 - the same
 
-    progress, on_node = _progress(), level == "node"
-    names = (*ladder.NODE, "helm") if on_node else ladder.CONTROLPLANE
-    finders: list[Callable[[], list[Found]]] = [_finder(name, ladder.resolve, progress, install) for name in names]
-    finders.append(lambda: [qbittorrent.find(os.environ, install=install, progress=progress)])
+    progress, on_node = _progress(), level == "node" and not names
+    wanted = names or ((*ladder.NODE, "helm") if on_node else ladder.CONTROLPLANE)
+    if unknown := set(wanted) - set(ladder.PROGRAMS):
+        raise SandboxError(f"There is no program {', '.join(sorted(unknown))}: known are {', '.join(ladder.PROGRAMS)}.")
+    finders: list[Callable[[], list[Found]]] = [_finder(name, ladder.resolve, progress, install) for name in wanted]
+    if not names:
+        finders.append(lambda: [qbittorrent.find(os.environ, install=install, progress=progress)])
     if on_node:
         finders.append(lambda: system.find(os.environ, install=install, progress=progress))
     missing = []

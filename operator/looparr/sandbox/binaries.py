@@ -25,7 +25,7 @@ from looparr.sandbox import files
 from looparr.sandbox.golang import MissedError, find_go
 from looparr.sandbox.progress import Progress, Silent
 
-KUBERNETES, ETCD, HELM, PAUSE = "v1.35.4", "v3.6.8", "v4.3.1", "v1.0.0"
+KUBERNETES, ETCD, HELM, KIND, PAUSE = "v1.35.4", "v3.6.8", "v4.3.1", "v0.33.0", "v1.0.0"
 _TOOLS = Path(__file__).parent / "tools"
 # What the linker writes into programs that would not know their own version, by pinned module.
 _STAMPS = {
@@ -103,6 +103,14 @@ PROGRAMS = {
             "linux-{arch}/helm",
             ("version", "--short"),
             module="helm",
+        ),
+        Program(
+            "kind",
+            KIND,
+            range(30, 99),
+            "sigs.k8s.io/kind",
+            f"https://github.com/kubernetes-sigs/kind/releases/download/{KIND}/kind-linux-{{arch}}",
+            module="kind",
         ),
     )
 }
