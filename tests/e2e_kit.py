@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 
@@ -54,9 +54,6 @@ class Target:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": label}})
         try:
             yield name
-        except BaseException as error:
-            error.add_note(self.leftovers(name))
-            raise
         finally:
             self.kubectl.run("delete", "namespace", name, "--wait=false")
             with suppress(SandboxError):
@@ -77,13 +74,13 @@ class Target:
         said = [self.kubectl.run("get", kinds, "-n", namespace, "-o", "wide").stdout]
         said.append(self.kubectl.run("describe", "pods", "-n", namespace).stdout)
         said.append(self.kubectl.run("get", *KINDS.values(), "-n", namespace, "-o", "yaml").stdout)
-        logs = ("logs", "-n", namespace, "-l", SELECTOR, "--tail=80", "--prefix")
+        logs = ("logs", "-n", namespace, "-l", SELECTOR, "--tail=60")
         said += [self.kubectl.run(*logs).stdout, self.kubectl.run(*logs, "--previous").stdout]
         return "\n".join(said)
 
 
 class Release:
-    """Looparr as Helm installs it into one namespace."""
+    """Looparr as Helm installs it into one namespace; with the `with` it is uninstalled, if it still is there."""
 
     def __init__(self, target: Target, namespace: str, home: Path) -> None:
         self.target = target
@@ -92,12 +89,20 @@ class Release:
         repository, _, tag = target.image.rpartition(":")
         self.values: dict[str, Any] = {"image": {"repository": repository, "tag": tag, "pullPolicy": "Never"}}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            error.add_note(self.target.leftovers(self.namespace))
+            with suppress(AssertionError):
+                self.helm("uninstall", "looparr", "--ignore-not-found")
+
     def helm(self, *arguments: str, limit: float = 120) -> str:
         """Run Helm; AssertionError with its own words where it fails."""
         command = [str(self.target.helm), *arguments, "--namespace", self.namespace]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=limit, check=False)
-        said = f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}"
-        assert done.returncode == 0, f"{said}\n{self.target.leftovers(self.namespace)}"
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
 
     def upgrade(self, values: Mapping[str, Any]) -> str:

@@ -14,9 +14,8 @@ import pytest
 
 from e2e_kit import Target
 from looparr.errors import SandboxError
-from looparr.sandbox import binaries, cluster, image
+from looparr.sandbox import binaries, cluster, files, image
 from looparr.sandbox.node import images
-from looparr.sandbox.progress import Silent
 from parts import Kubectl, unavailable
 
 _TAG = "localhost/looparr:e2e"
@@ -31,7 +30,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             yield theirs(helm)
             return
         folder = tmp_path_factory.mktemp("node") / "sandbox"
-        archive = image.build(_ROOT, tag=_TAG, env=os.environ, progress=Silent())
+        kept = files.cache_folder(os.environ) / "images" / "looparr-e2e.tar"
+        archive = image.build(_ROOT, tag=_TAG, into=kept, env=os.environ)
         node = cluster.start(folder, level="node", bind_to_parent=True)
     except SandboxError as error:
         unavailable(error)

@@ -132,11 +132,12 @@ def set_the_scene(home: Home, number: int) -> str:
 def test_a_release_lives_through_every_end_of_its_pod(
     target: Target, home: Home, contract: None, tmp_path: Path, number: int
 ) -> None:
-    set_the_scene(home, number)
-    with target.namespace("looparr-e2e") as namespace:
-        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+    with target.namespace("looparr-e2e") as namespace, Release(target, namespace, tmp_path) as release:
+        objects = Objects(target, namespace)
         release.upgrade({})
         apply(target, namespace, home, strikes=STRIKES)
+        objects.until("arr", "radarr", lambda status: status.get("successCount"))
+        set_the_scene(home, number)
         objects.until("arr", "radarr", lambda status: status.get("totals", {}).get("imported"))
         objects.until("arr", "radarr", lambda status: any(one.get("strikes") for one in status.get("attention", ())))
         for name in LOOPS[1:]:
@@ -208,8 +209,8 @@ def evict(target: Target, release: Release) -> None:
 def test_without_a_volume_each_instance_says_that_strikes_do_not_last(
     target: Target, home: Home, contract: None, tmp_path: Path
 ) -> None:
-    with target.namespace("looparr-e2e") as namespace:
-        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+    with target.namespace("looparr-e2e") as namespace, Release(target, namespace, tmp_path) as release:
+        objects = Objects(target, namespace)
         release.upgrade({"store": {"persistence": {"enabled": False}}})
         apply(target, namespace, home, strikes=STRIKES)
         objects.until(
@@ -222,11 +223,86 @@ def test_without_a_volume_each_instance_says_that_strikes_do_not_last(
 def test_an_uninstall_that_takes_the_definitions_along_takes_all_objects_along(
     target: Target, home: Home, contract: None, tmp_path: Path
 ) -> None:
-    with target.namespace("looparr-e2e") as namespace:
-        release, objects = Release(target, namespace, tmp_path), Objects(target, namespace)
+    with target.namespace("looparr-e2e") as namespace, Release(target, namespace, tmp_path) as release:
+        objects = Objects(target, namespace)
         release.upgrade({"crds": {"keep": False}, "watchNamespaces": [namespace]})
         apply(target, namespace, home, strikes=STRIKES)
         objects.until("loop", "sweep-0", lambda status: status.get("successCount"))
         release.uninstall()
         for name in KINDS.values():
             wait_until(lambda name=name: target.is_gone("crd", name), 30, f"{name} stays", every=0.3)
+
+
+def test_jobs_logs_exec_tokens_and_services_work_between_pods(target: Target) -> None:
+    with target.namespace("looparr-e2e-pods") as namespace:
+        serve = "python3 -m http.server --directory /proc/self 8000"
+        server = pod_template(target, "serve", "sh", "-c", serve)
+        labels = {"app": "serve"}
+        target.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "serve", "namespace": namespace},
+                "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, **server}},
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "serve", "namespace": namespace},
+                "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8000}]},
+            },
+        )
+        kubectl, at = target.kubectl, ("-n", namespace)
+        kubectl("wait", *at, "--for=condition=Available", "deployment/serve", "--timeout=25s")
+        job = pod_template(target, "ask", "python3", "-c", ASK, restart="Never")
+        target.apply(
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": "ask", "namespace": namespace},
+                "spec": {"backoffLimit": 0, "template": job},
+            }
+        )
+        wait_until(lambda: target.get("job", "ask", *at)["status"].get("conditions"), 60, "the Job does not end")
+        said = json.loads(kubectl("logs", *at, "job/ask"))
+        assert said == {"service": 200, "user": f"system:serviceaccount:{namespace}:default"}
+        assert kubectl("exec", *at, "deployment/serve", "--", "id", "-u").strip() == "65532"
+        written = kubectl.run("exec", *at, "deployment/serve", "--", "touch", "/opt/looparr/new")
+        assert "Read-only file system" in written.stderr
+
+
+# What a Job prints: how a Service of another pod answered, and who the API server says that its token is.
+ASK = """
+import json, os, ssl, time, urllib.request
+def get(url, body=None, headers={}, context=None):
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10, context=context) as reply:
+        return reply.status, reply.read()
+account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+token = open(account + "token").read()
+headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+url = "https://" + os.environ["KUBERNETES_SERVICE_HOST"] + "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+context = ssl.create_default_context(cafile=account + "ca.crt")
+said = json.loads(get(url, json.dumps(review).encode(), headers, context)[1])
+served = get("http://" + os.environ["SERVE_SERVICE_HOST"] + "/status")[0]
+print(json.dumps({"service": served, "user": said["status"]["userInfo"]["username"]}))
+"""
+
+
+def pod_template(target: Target, name: str, *command: str, restart: str = "Always") -> dict[str, Any]:
+    """A pod that satisfies `restricted`, with Looparr's image and a command of the test's."""
+    context = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    one = {
+        "name": name,
+        "image": target.image,
+        "imagePullPolicy": "Never",
+        "command": list(command),
+        "securityContext": context,
+    }
+    everywhere = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": restart, "terminationGracePeriodSeconds": 1, "securityContext": everywhere}
+    return {"spec": {**spec, "containers": [one]}}

@@ -100,6 +100,7 @@ class Operator:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
+            identity="looparr",  # or Kopf asks for the user's name, and a pod's user has none
         )
         self._process.claim_signals()  # Kopf has just taken them
         self._kopf = tasks
