@@ -25,7 +25,7 @@ from typing import Any, cast
 import msgspec
 import structlog
 from bench.household import Household, household
-from bench.parts import NAMESPACE, cluster, cpu_ms, folder, kubectl, load, machine, operator, say, table, until
+from bench.parts import NAMESPACE, cpu_ms, folder, kubectl, load, machine, operator, prepared, say, table, until
 
 from looparr.api.meta import ARR_INSTANCE, ObjectRef
 from looparr.arr.instance import Instance
@@ -334,7 +334,7 @@ def main() -> None:
         if options.turn_only:
             measure(options, at, None)
         else:
-            with cluster(at) as plane:
+            with prepared(at) as plane:
                 measure(options, at, plane)
 
 

@@ -21,11 +21,11 @@ from bench.parts import (
     OPERATOR_NAMESPACE,
     Kube,
     Program,
-    cluster,
     folder,
     load,
     machine,
     operator,
+    prepared,
     ratio,
     say,
     server_cpu_ms,
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument("--profile", type=Path, help="folder for samples of the operator's CPU; it is slower then")
     options = parser.parse_args()
-    with folder() as at, cluster(at) as plane:
+    with folder() as at, prepared(at) as plane:
         asyncio.run(measure(options, plane, at))
 
 

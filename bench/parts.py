@@ -46,7 +46,7 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def cluster(at: Path) -> Iterator[Cluster]:
+def prepared(at: Path) -> Iterator[Cluster]:
     """Start a control plane with our CRDs, roles and two namespaces; it ends with this process at the latest."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends what we started
     plane = cluster.start(at / "kubernetes", bind_to_parent=True)

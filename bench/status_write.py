@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.parts import LOOPS, Kube, cluster, folder, load, machine, say, server_cpu_ms, spread, table
+from bench.parts import LOOPS, Kube, folder, load, machine, prepared, say, server_cpu_ms, spread, table
 
 from looparr.sandbox.cluster import Cluster
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--writes", type=int, default=300, help="writes in one portion")
     options = parser.parse_args()
-    with folder() as at, cluster(Path(at)) as plane:
+    with folder() as at, prepared(Path(at)) as plane:
         asyncio.run(measure(plane, options.rounds, options.writes))
 
 

@@ -274,7 +274,11 @@ def test_the_pinned_modules_ship_in_the_wheel(tmp_path: Path) -> None:
     subprocess.run(build, cwd=root, capture_output=True, timeout=60, check=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {
-        *(f"looparr/sandbox/tools/{module}/go.{end}" for module in ("kubernetes", "helm", "kind") for end in ("mod", "sum")),
+        *(
+            f"looparr/sandbox/tools/{module}/go.{end}"
+            for module in ("kubernetes", "helm", "kind")
+            for end in ("mod", "sum")
+        ),
         *(f"looparr/sandbox/tools/pause/{name}" for name in ("go.mod", "main.go")),
     } <= set(names)
 

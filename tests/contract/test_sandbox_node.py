@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from looparr.errors import SandboxError
-from looparr.sandbox import binaries, cluster, files, processes
+from looparr.sandbox import binaries, cluster, debian, files, processes
 from looparr.sandbox.cluster import Cluster
 from looparr.sandbox.node import cgroups, network, system
 from looparr.sandbox.node.config import PAUSE
@@ -66,7 +66,7 @@ def traces(node: Cluster) -> list[str]:
 
 
 def said(*command: str) -> list[str]:
-    env = {"PATH": system.PATH}
+    env = {"PATH": debian.SYSTEM_PATH}
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.splitlines()
 
 
@@ -162,7 +162,9 @@ def test_a_block_that_the_machine_routes_already_is_passed_over() -> None:
     assert not any(first.pods.overlaps(taken) for taken in network.in_use())
     inside = ("unshare", "--net", "sh", "-c")
     script = f"ip link set lo up; ip route add {first.pods} dev lo; exec {sys.executable} -c '{_CLAIM}'"
-    number = subprocess.run([*inside, script], capture_output=True, text=True, check=True, env={"PATH": system.PATH})
+    number = subprocess.run(
+        [*inside, script], capture_output=True, text=True, check=True, env={"PATH": debian.SYSTEM_PATH}
+    )
     assert int(number.stdout) != first.number
 
 
@@ -202,7 +204,7 @@ def test_without_root_the_level_says_what_it_needs() -> None:
 
 
 def test_a_machine_without_containerd_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(system, "PATH", str(tmp_path))
+    monkeypatch.setattr(debian, "SYSTEM_PATH", str(tmp_path))
     with pytest.raises(SandboxError, match=r"apt-get install containerd iproute2 iptables"):
         system.find({"PATH": str(tmp_path)})
 

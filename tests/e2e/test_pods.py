@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,3 +308,55 @@ def pod_template(target: Target, name: str, *command: str, restart: str = "Alway
     everywhere = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": restart, "terminationGracePeriodSeconds": 1, "securityContext": everywhere}
     return {"spec": {**spec, "containers": [one]}}
+
+
+DOCKER = """#!/bin/sh
+printf "docker %s\\n" "$*" >> {calls}
+case "$1" in network) echo; echo fc00::1; echo {host};; esac
+"""
+KIND = """#!/bin/sh
+printf "kind %s\\n" "$*" >> {calls}
+case "$*" in --version) echo kind version 0.33.0;; "create cluster"*) cp {kubeconfig} "$6";; esac
+"""
+
+
+def test_the_script_for_kind_makes_a_cluster_runs_the_stories_there_and_removes_it(
+    target: Target, contract: None, tmp_path: Path
+) -> None:
+    """Docker and kind are stood in for, by scripts that lead to the sandbox's node; everything else is real."""
+    if target.node is None:
+        pytest.skip("it runs on the sandbox's node")
+    programs, calls = tmp_path / "programs", tmp_path / "calls"
+    programs.mkdir()
+    at = {"calls": calls, "host": target.host, "kubeconfig": target.node.kubeconfig}
+    for name, text in (("docker", DOCKER), ("kind", KIND)):
+        (programs / name).write_text(text.format_map(at))
+        (programs / name).chmod(0o755)
+    subprocess.run(
+        [*ctr(target.node.folder), "images", "tag", target.image, "docker.io/library/looparr:e2e"], check=True
+    )
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "E2E"))},
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "BIN": str(Path(sys.executable).parent),
+        "LOOPARR_SANDBOX_BIN": str(programs),
+        "TMPDIR": str(tmp_path),
+    }
+    script = Path(__file__).parent / "kind.sh"
+    done = subprocess.run(
+        [script, "-k", "without_a_volume"], env=env, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    called = [line.partition(" --kubeconfig")[0] for line in calls.read_text().splitlines()]
+    assert called == [
+        "docker info",
+        "kind --version",
+        "docker build --quiet --tag looparr:e2e .",
+        "kind create cluster --name looparr-e2e",
+        "kind load docker-image looparr:e2e --name looparr-e2e",
+        called[5],
+        "kind delete cluster --name looparr-e2e",
+    ]
+    assert called[5].startswith("docker network inspect kind")
+    assert not list(tmp_path.glob("tmp.*"))

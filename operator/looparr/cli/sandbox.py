@@ -73,6 +73,20 @@ def down(folder: Folder = None) -> None:
 
 
 @app.command()
+def image(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="IMAGE.tar", help="The archive to write.")],
+    context: Annotated[Path, typer.Option(help="The folder of the Dockerfile.")] = Path(),
+    tag: Annotated[str, typer.Option(help="Name of the image.")] = "looparr:dev",
+) -> None:
+    """Build a Dockerfile to an archive: with Docker where an engine answers, else without, as root."""
+    from looparr.sandbox.image import build  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    into = output.expanduser().absolute()
+    build(context.absolute(), tag=tag, into=into, env=os.environ, progress=_progress(), install=True)
+    typer.echo(into)
+
+
+@app.command()
 def load(
     archives: Annotated[list[Path], typer.Argument(metavar="IMAGE.tar", help="What `docker save` or `image` wrote.")],
     folder: Folder = None,
@@ -110,7 +124,7 @@ def binaries(
 ) -> None:
     """Say where each program of the sandbox comes from; exit code 1 where one is missing."""
     from looparr.sandbox import binaries as ladder  # noqa: PLC0415 - keeps `looparr --help` quick
-    from looparr.sandbox import qbittorrent  # noqa: PLC0415 - the same
+    from looparr.sandbox import image, qbittorrent  # noqa: PLC0415 - the same
     from looparr.sandbox.node import system  # noqa: PLC0415 - the same
 
     progress, on_node = _progress(), level == "node" and not names
@@ -122,6 +136,7 @@ def binaries(
         finders.append(lambda: [qbittorrent.find(os.environ, install=install, progress=progress)])
     if on_node:
         finders.append(lambda: system.find(os.environ, install=install, progress=progress))
+        finders.append(lambda: image.find(os.environ, install=install, progress=progress))
     missing = []
     for find in finders:
         try:

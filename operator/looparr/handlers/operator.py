@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import aiohttp
 import kopf
@@ -100,7 +100,7 @@ class Operator:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
-            identity="looparr",  # or Kopf asks for the user's name, and a pod's user has none
+            identity=cast("Any", "looparr"),  # or Kopf asks for the user's name, and a pod's user has none
         )
         self._process.claim_signals()  # Kopf has just taken them
         self._kopf = tasks

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from looparr.errors import SandboxError
 from looparr.sandbox import files, processes
-from looparr.sandbox.node import archive, config
+from looparr.sandbox.image import pause_archive
+from looparr.sandbox.node import config
 
 _LIMIT = 300.0
 
@@ -28,7 +29,7 @@ def load(folder: Path, tar: Path) -> list[str]:
 def load_pause(folder: Path) -> None:
     """Load the image that every pod begins with, made on the spot from one static program."""
     program = Path(_state(folder).facts["pause"])
-    load(folder, archive.of_program(program, folder / "node" / "pause.tar", config.PAUSE))
+    load(folder, pause_archive(program, folder / "node" / "pause.tar", config.PAUSE))
 
 
 def ctr(folder: Path) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from looparr.errors import SandboxError
-from looparr.sandbox import controlplane, files, processes
+from looparr.sandbox import controlplane, debian, files, processes
 from looparr.sandbox.controlplane import Keys, Place
-from looparr.sandbox.node import config, images, system, volumes
+from looparr.sandbox.node import config, images, volumes
 from looparr.sandbox.node.network import Network, claim
 from looparr.sandbox.processes import Plan, Probe, Program
 
@@ -52,11 +52,14 @@ def plan(folder: Path, paths: Mapping[str, Path]) -> tuple[Plan, tuple[int, ...]
 def _init(folder: Path, network: Network) -> Program:
     command = (sys.executable, "-m", "looparr.sandbox.node.init", str(network.number), str(folder))
     probe = Probe(f"file://{folder / 'node' / 'isolated'}")
-    return Program("init", command, {"PATH": system.PATH}, probe=probe, restart=False)
+    return Program("init", command, {"PATH": debian.SYSTEM_PATH}, probe=probe, restart=False)
 
 
 def _programs(folder: Path, network: Network, paths: Mapping[str, Path], keys: Keys) -> tuple[Program, ...]:
-    environment = {"PATH": f"{paths['runc'].parent}:{paths['containerd'].parent}:{system.PATH}", "HOME": str(folder)}
+    environment = {
+        "PATH": f"{paths['runc'].parent}:{paths['containerd'].parent}:{debian.SYSTEM_PATH}",
+        "HOME": str(folder),
+    }
     scheduler = controlplane.component(keys, network.node, 10259, keys.kubeconfig("system:kube-scheduler"))
     node = keys.kubeconfig(f"system:node:{NAME}", "system:nodes")
     kubelet = [f"--config={config.kubelet(folder, network, keys)}", f"--kubeconfig={node}"]

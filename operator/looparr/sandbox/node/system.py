@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from looparr.sandbox import debian
 from looparr.sandbox.binaries import Found
 from looparr.sandbox.progress import Progress, Silent
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = {
     "containerd": "containerd",
     "ctr": "containerd",
@@ -42,13 +40,13 @@ def find(env: Mapping[str, str], *, install: bool = False, progress: Progress | 
             "Level node lacks programs: `looparr sandbox binaries --level node --install` gets them, or "
             f"`apt-get install {' '.join(packages)}`."
         )
-    found = [Found(name, Path(path), "", "system") for name in _PACKAGES if (path := _which(name, env))]
+    found = [Found(name, Path(path), "", "system") for name in _PACKAGES if (path := debian.which(name, env))]
     return [*found, Found("cni", plugins, "", "system")]
 
 
 def missing(env: Mapping[str, str]) -> list[str]:
     """Give the packages of Debian that have what is not here."""
-    lacking = {package for name, package in _PACKAGES.items() if _which(name, env) is None}
+    lacking = {package for name, package in _PACKAGES.items() if debian.which(name, env) is None}
     return sorted(lacking if _plugins() else {*lacking, _PLUGINS_PACKAGE})
 
 
@@ -56,10 +54,6 @@ def require_root() -> None:
     """Say so where this machine or user cannot have a node."""
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise SandboxError("Level node makes namespaces, mounts and control groups: run it as root, on Linux.")
-
-
-def _which(name: str, env: Mapping[str, str]) -> str | None:
-    return shutil.which(name, path=f"{env.get('PATH', '')}:{PATH}")
 
 
 def _plugins() -> Path | None:
