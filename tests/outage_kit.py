@@ -135,9 +135,7 @@ class Scene:
     began and ended. rounds: how often the first tries of each watch have failed when all time-outs have passed.
     """
 
-    def __init__(
-        self, plane: Cluster, janitor: Janitor, folder: Path, rounds: int, sweeps: int, server: str
-    ) -> None:
+    def __init__(self, plane: Cluster, janitor: Janitor, folder: Path, rounds: int, sweeps: int, server: str) -> None:
         namespace = f"test-{secrets.token_hex(4)}"
         plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
         grant(plane, namespace)

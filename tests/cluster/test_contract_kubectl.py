@@ -123,9 +123,7 @@ def test_nothing_is_stored_that_was_not_said_but_priority_and_mode(
     assert stored == {**minimal, "priority": "Normal", "mode": "Enforce"}
 
 
-def test_a_status_of_unknown_words_and_any_length_is_not_refused(
-    apply: Apply, api: Cluster, namespace: str
-) -> None:
+def test_a_status_of_unknown_words_and_any_length_is_not_refused(apply: Apply, api: Cluster, namespace: str) -> None:
     apply(made("BackgroundLoop", FULL["BackgroundLoop"]))
     run = {"startTime": "2026-01-01T00:00:00Z", "result": "Invented", "message": "m" * 5000}
     status = {

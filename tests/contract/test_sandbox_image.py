@@ -21,8 +21,8 @@ import pytest
 
 import looparr
 from looparr.errors import SandboxError
-from looparr.sandbox import binaries, files, image, processes
-from looparr.sandbox.image import archives, bootstrap, confined, context, reach, system
+from looparr.sandbox import binaries, debian, files, image, processes
+from looparr.sandbox.image import archives, bootstrap, confined, context, reach
 from looparr.sandbox.image.builder import INPUTS
 from looparr.sandbox.progress import Silent
 from parts import unavailable
@@ -387,7 +387,7 @@ def test_without_docker_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(SandboxError, match="start Docker, or run this as root"):
         image.build(source, tag="t:1", into=tmp_path / "out.tar", env=env)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(system, "_SYSTEM", "")
+    monkeypatch.setattr(debian, "SYSTEM_PATH", "")
     with pytest.raises(SandboxError, match="start Docker, or `apt-get install buildah`"):
         image.build(source, tag="t:1", into=tmp_path / "out.tar", env=env)
     with pytest.raises(SandboxError, match="buildah and debootstrap must be there"):
