@@ -22,7 +22,7 @@ import pytest
 import looparr
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, debian, files, image, processes
-from looparr.sandbox.image import archives, bootstrap, confined, context, reach
+from looparr.sandbox.image import archives, bootstrap, confined, context, reach, system
 from looparr.sandbox.image.builder import INPUTS
 from looparr.sandbox.progress import Silent
 from parts import unavailable
