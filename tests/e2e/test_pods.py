@@ -206,6 +206,7 @@ def evict(target: Target, release: Release) -> None:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
     target.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
     wait_until(lambda: name not in {one["metadata"]["name"] for one in release.pods()}, 60, "the pod stays", every=0.3)
+    assert release.restarts() == 0, "the successor did not wait until the store was free"
 
 
 def test_without_a_volume_each_instance_says_that_strikes_do_not_last(

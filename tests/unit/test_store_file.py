@@ -209,6 +209,18 @@ async def test_a_second_writer_is_refused_and_may_come_after_the_first(path: Pat
         assert store.durable
 
 
+async def test_a_patient_second_writer_has_it_as_soon_as_the_first_ends(path: Path) -> None:
+    executor = Executor("store", 1)
+    async with opened(path) as first:
+        waiting = asyncio.create_task(Store.open(path, executor, patience=30))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert first.durable
+    store = await asyncio.wait_for(waiting, 10)
+    assert store.epoch == first.epoch
+    await store.close()
+
+
 async def test_a_full_disk_is_passing_and_changes_nothing(path: Path) -> None:
     async with opened(path) as store:
         pragma(store, f"max_page_count={pragma(store, 'page_count')}")

@@ -32,6 +32,7 @@ T = TypeVar("T")
 STORE_UNAVAILABLE = "StoreUnavailable"
 """Reason of the Transient error of a full or locked disk."""
 PRUNE_SECONDS = 86_400.0
+_LOOK_AGAIN = 0.1
 _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 
@@ -66,15 +67,19 @@ class Store:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path | None, executor: Executor, *, clock: Callable[[], float] = time.time) -> Self:
+    async def open(
+        cls, path: Path | None, executor: Executor, *, clock: Callable[[], float] = time.time, patience: float = 0.0
+    ) -> Self:
         """Open or create the store; `executor` has one thread and nobody else uses it.
 
+        patience: seconds to wait for another process that has it: a pod starts before its predecessor has ended.
         Raises StateError for a damaged, newer or foreign file, one in use by another process, or a folder that
         cannot be written; ValueError for an executor of several threads.
         """
         if executor.threads != 1:
             raise ValueError(f"the store wants an executor of one thread, {executor.name} has {executor.threads}")
-        connection, epoch, lock = await executor.run(_open, path, clock())
+        lock = None if path is None else await _lock(path, patience)
+        connection, epoch = await executor.run(_open, path, clock(), lock)
         log.info("store opened", durable=path is not None, epoch=epoch)
         return cls(connection, executor, epoch=epoch, path=path, lock=lock, clock=clock)
 
@@ -191,8 +196,7 @@ def open_readonly(path: Path) -> ReadOnlyStore:
         raise
 
 
-def _open(path: Path | None, now: float) -> tuple[sa.Connection, str, int | None]:
-    lock = None if path is None else _lock(path)
+def _open(path: Path | None, now: float, lock: int | None) -> tuple[sa.Connection, str]:
     connection = None
     try:
         with _translated(str(path)):
@@ -203,7 +207,7 @@ def _open(path: Path | None, now: float) -> tuple[sa.Connection, str, int | None
     except BaseException:
         _close(connection, lock)
         raise
-    return connection, epoch, lock
+    return connection, epoch
 
 
 def _close(connection: sa.Connection | None, lock: int | None) -> None:
@@ -214,7 +218,7 @@ def _close(connection: sa.Connection | None, lock: int | None) -> None:
         os.close(lock)
 
 
-def _lock(path: Path) -> int:
+async def _lock(path: Path, patience: float) -> int:
     """Take the lock file beside the store; the kernel frees it when the process ends, however it ends."""
     try:
         handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -224,14 +228,35 @@ def _lock(path: Path) -> int:
             "mount a volume there, or give another path with --store or LOOPARR_STORE"
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        await _hold(handle, path, patience)
+    except BaseException:
         os.close(handle)
-        raise StateError(
-            f"the store {path} is in use by another process: two operators on one store would both act; "
-            "stop the other one"
-        ) from error
+        raise
     return handle
+
+
+async def _hold(handle: int, path: Path, patience: float) -> None:
+    if _try_lock(handle):
+        return
+    if patience:
+        log.info("waiting for the process that has the store to end", path=str(path), seconds=patience)
+    now = asyncio.get_running_loop().time
+    end = now() + patience
+    while not _try_lock(handle):
+        if now() >= end:
+            raise StateError(
+                f"the store {path} is in use by another process: two operators on one store would both act; "
+                "stop the other one"
+            )
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
