@@ -21,7 +21,9 @@ COMMANDS = {
     "crds": "looparr.cli.crds",
     "demo": "looparr.cli.demo",
     "operator": "looparr.cli.operator",
+    "release": "looparr.cli.release",
     "sandbox": "looparr.cli.sandbox",
+    "selftest": "looparr.cli.selftest",
     "why": "looparr.cli.why",
 }
 _EXTRAS = {"cryptography": "sandbox", "pykube": "sandbox"}

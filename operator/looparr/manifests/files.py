@@ -9,10 +9,14 @@ from typing import Any
 import yaml
 
 from looparr.api.meta import GROUP
+from looparr.manifests.chart import values_schema_json, values_yaml
 from looparr.manifests.crd import crds
-from looparr.manifests.rbac import rules
+from looparr.manifests.rbac import chart_rules
 
 _HEADER = "# Generated from the models by `make generate`: do not edit.\n"
+_CHART = "charts/looparr"
+_DEPLOYMENT = '{{ include "looparr.fullname" . }}'
+"""The chart's own word for the name of the operator's Deployment."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -34,9 +38,14 @@ def crds_yaml() -> str:
 
 def files() -> dict[str, str]:
     """Give the text of every generated file by its path below the repository's root."""
-    texts = {f"crds/{GROUP}_{one['spec']['names']['plural']}.yaml": to_yaml(one) for one in crds()}
-    texts["charts/looparr/files/rules.yaml"] = to_yaml(rules())
-    return {path: _HEADER + text for path, text in texts.items()}
+    definitions = {f"crds/{GROUP}_{one['spec']['names']['plural']}.yaml": to_yaml(one) for one in crds()}
+    texts = definitions | {f"{_CHART}/files/{path}": text for path, text in definitions.items()}
+    for purpose, rules in chart_rules(_DEPLOYMENT).items():
+        name = "rules" if purpose == "operator" else f"rules-{purpose}"
+        texts[f"{_CHART}/files/{name}.yaml"] = to_yaml(rules)
+    texts[f"{_CHART}/values.yaml"] = "\n" + values_yaml()
+    commented = {path: _HEADER + text for path, text in texts.items()}
+    return {**commented, f"{_CHART}/values.schema.json": values_schema_json()}
 
 
 def write(root: Path) -> list[str]:
