@@ -178,9 +178,9 @@ def servarr(
         asyncio.run(serving)
 
 
-def _announce(control_plane: Cluster, progress: Progress) -> None:
-    progress.note(f"Kubernetes is ready at {control_plane.server}; a kubectl that fits: {control_plane.kubectl}")
-    typer.echo(_export(control_plane))
+def _announce(found: Cluster, progress: Progress) -> None:
+    progress.note(f"Kubernetes is ready at {found.server}; a kubectl that fits: {found.kubectl}")
+    typer.echo(_export(found))
 
 
 def _finder(
@@ -201,9 +201,14 @@ def _progress() -> Progress:
     return Terminal()
 
 
-def _export(control_plane: Cluster) -> str:
-    """Point kubectl at the sandbox, and put one that fits first on PATH."""
-    line = f"export KUBECONFIG={shlex.quote(str(control_plane.kubeconfig))}"
-    if shutil.which("kubectl") == str(control_plane.kubectl):
-        return line
-    return f'{line} PATH={shlex.quote(str(control_plane.kubectl.parent))}:"$PATH"'
+def _export(found: Cluster) -> str:
+    """Point kubectl at the sandbox, and put one that fits first on PATH; Helm, too, where pods run and it is here."""
+    from looparr.sandbox import binaries  # noqa: PLC0415 - keeps `looparr --help` quick
+
+    programs = [found.kubectl]
+    if found.level == "node":
+        with suppress(SandboxError):
+            programs.append(binaries.resolve(("helm",), env=os.environ, may_make=False)["helm"].path)
+    folders = [shlex.quote(str(one.parent)) for one in programs if shutil.which(one.name) != str(one)]
+    line = f"export KUBECONFIG={shlex.quote(str(found.kubeconfig))}"
+    return f'{line} PATH={":".join(folders)}:"$PATH"' if folders else line
