@@ -51,13 +51,22 @@ def kubeconfig(
 
 @pytest.fixture
 def deployment(kubectl: Kubectl, chart: list[Document], namespace: str, control_plane: Cluster) -> Iterator[str]:
-    """The operator's Deployment with one pod, which no kubelet ever starts; gives the path of the pod."""
+    """The operator's Deployment with one pod, on a node that never answers; gives the path of the pod."""
     apply(kubectl, [the(chart, "ServiceAccount", "looparr"), the(chart, "Deployment")])
     pod = waited_for_pod(control_plane, namespace, "operator")["metadata"]["name"]
     path = f"/api/v1/namespaces/{namespace}/pods/{pod}"
+    node = {"apiVersion": "v1", "kind": "Node", "name": "far-away"}
+    control_plane.request("POST", f"{path}/binding", {"metadata": {"name": pod}, "target": node})
     yield path
-    if exists(control_plane, path):
-        control_plane.request("PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
+    end(control_plane, path)
+
+
+def end(plane: Cluster, pod: str) -> None:
+    """Say what the kubelet would: that nothing of the pod runs any more."""
+    if exists(plane, pod):
+        plane.request("PATCH", pod, {"metadata": {"finalizers": None}}, content_type=MERGE)
+    if exists(plane, pod):
+        plane.request("DELETE", pod, {"gracePeriodSeconds": 0})
 
 
 def arguments(chart: list[Document], kubeconfig: Path) -> list[str]:
@@ -102,7 +111,6 @@ def test_the_operator_stops_before_anything_is_freed(
     control_plane: Cluster, objects: Objects, chart: list[Document], kubeconfig: Path, deployment: str, namespace: str
 ) -> None:
     objects.create("one", FINALIZER)
-    control_plane.request("PATCH", deployment, {"metadata": {"finalizers": [HOLD]}}, content_type=MERGE)
     pipe = subprocess.PIPE
     with subprocess.Popen(command(*arguments(chart, kubeconfig)), stderr=pipe, text=True) as process:
         assert process.stderr is not None
@@ -111,7 +119,7 @@ def test_the_operator_stops_before_anything_is_freed(
             heard.append(line)
             if "Waiting until the operator has ended" in line:
                 assert objects.finalizers() == {"one": [FINALIZER]}
-                control_plane.request("PATCH", deployment, {"metadata": {"finalizers": None}}, content_type=MERGE)
+                end(control_plane, deployment)
         assert process.wait(30) == 0, heard
     assert f"Scaling Deployment {namespace}/looparr to 0.\n" in heard
     assert "The operator has stopped.\n" in heard
@@ -121,14 +129,13 @@ def test_the_operator_stops_before_anything_is_freed(
 
 
 def test_an_operator_that_does_not_end_is_named_and_nothing_is_freed(
-    control_plane: Cluster, objects: Objects, chart: list[Document], kubeconfig: Path, deployment: str
+    objects: Objects, chart: list[Document], kubeconfig: Path, deployment: str
 ) -> None:
     objects.create("one", FINALIZER)
-    control_plane.request("PATCH", deployment, {"metadata": {"finalizers": [HOLD]}}, content_type=MERGE)
-    done = run(*arguments(chart, kubeconfig), "--timeout", "4")
+    done = run(*arguments(chart, kubeconfig), "--timeout", "8")
     assert done.returncode == 1
     pod = deployment.rpartition("/")[2]
-    assert f"It was not done after 4 s. The last step: Waiting until the operator has ended: pod {pod}." in done.stderr
+    assert f"It was not done after 8 s. The last step: Waiting until the operator has ended: pod {pod}." in done.stderr
     assert objects.finalizers() == {"one": [FINALIZER]}
 
 
