@@ -56,7 +56,7 @@ test: programs lint types contracts generated ## everything: lint, types, contra
 e2e: programs ## the stories of tests/e2e alone; with E2E_KUBECONFIG and E2E_HOST on a cluster of yours
 	@$(PYTEST) -q tests/e2e $(ARGS)
 
-e2e-kind: setup ## the stories with pods on a kind cluster of their own (needs Docker)
+e2e-kind: programs ## the stories with pods on a kind cluster of their own (needs Docker)
 	@BIN=$(BIN) tests/e2e/kind.sh $(ARGS)
 
 check: setup lint types contracts generated unit ## the part of `make test` that takes less than a minute

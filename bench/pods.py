@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--loops", type=int, default=10)
     options = parser.parse_args()
-    archive = files.cache_folder(os.environ) / "images" / "looparr-e2e.tar"
+    archive = ROOT / ".cache" / "image.tar"
     begun = time.monotonic()
     image.build(ROOT, tag=TAG, into=archive, env=os.environ, install=True)
     built = time.monotonic() - begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -48,10 +49,11 @@ class Target:
         return found
 
     @contextmanager
-    def namespace(self, name: str, *, enforce: str = "restricted") -> Iterator[str]:
-        """A namespace under a Pod Security level, gone afterwards with all that is in it."""
-        label = {"pod-security.kubernetes.io/enforce": enforce}
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": label}})
+    def namespace(self) -> Iterator[str]:
+        """A new namespace under Pod Security `restricted`, gone afterwards with all that is in it."""
+        name, label = f"looparr-e2e-{secrets.token_hex(3)}", "pod-security.kubernetes.io/enforce=restricted"
+        self.kubectl("create", "namespace", name)
+        self.kubectl("label", "namespace", name, label)
         try:
             yield name
         finally:

@@ -12,8 +12,11 @@ from typing import NoReturn
 
 import pytest
 
+from looparr.sandbox import image
 from looparr.sandbox.qbittorrent import QBittorrent
 
+ROOT = Path(__file__).parents[1]
+IMAGE = "localhost/looparr:e2e"
 RUN = pytest.StashKey[int]()
 """The pid that a whole run ends with: pytest itself, or xdist's controller in a worker."""
 
@@ -28,6 +31,17 @@ def unavailable(error: Exception) -> NoReturn:
     pytest.skip(str(error))
 
 
+def needs_root() -> None:
+    """Skip where this user is not root: what the test is about is root's alone."""
+    if os.geteuid() != 0:
+        pytest.skip("takes root")
+
+
+def looparr_image() -> Path:
+    """Looparr's image as an archive, built from this checkout unless nothing has changed. Raises SandboxError."""
+    return image.build(ROOT, tag=IMAGE, into=ROOT / ".cache" / "image.tar", env=os.environ)
+
+
 def run_folder(run: int) -> Path:
     """The control plane of the whole run lives here; `run` is the pid that the run ends with."""
     return Path(tempfile.gettempdir()) / f"looparr-run-{run}" / "control-plane"
@@ -39,6 +53,7 @@ class Kubectl:
 
     program: Path
     kubeconfig: Path
+    limit: float = 30
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         """Run it and give what it printed; AssertionError with its own words where it fails."""
@@ -53,13 +68,13 @@ class Kubectl:
         return done.stderr
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it, whatever comes of it (30 s at most)."""
+        """Run it, whatever comes of it, within `limit` seconds."""
         command = [self.program, *arguments]
         env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         return subprocess.run(
-            command, env=env, input=stdin or "", capture_output=True, text=True, timeout=30, check=False
+            command, env=env, input=stdin or "", capture_output=True, text=True, timeout=self.limit, check=False
         )
 
     def acting_as(self, kubeconfig: Path) -> Kubectl:
         """The same program with another kubeconfig."""
-        return Kubectl(self.program, kubeconfig)
+        return Kubectl(self.program, kubeconfig, self.limit)

@@ -28,8 +28,8 @@ from looparr.store.store import Store
 from looparr.web.probes import Probes
 
 LOG = logging.getLogger(__name__)
-PREDECESSOR = 30.0
-"""Seconds that a pod waits for the store of the one before it: longer than that one may take to stop."""
+OVERLAP = 20.0
+"""Seconds beyond the grace period that a pod waits for the store of the one before it, which may still be stopping."""
 MakeDomains = Callable[[Parts], Mapping[Kind, Domain]]
 
 
@@ -56,7 +56,9 @@ async def _build(runtime: Runtime, settings: Settings, access: KubeAccess, make_
     )
     await access.resolve()
     runtime.spawn("api-server-addresses", access.keep_resolved())
-    store = await Store.open(settings.store, runtime.executors.make("store", 1), patience=PREDECESSOR)
+    store = await Store.open(
+        settings.store, runtime.executors.make("store", 1), patience=settings.grace_seconds + OVERLAP
+    )
     http, pool, secrets = Http(egress), MirrorPool(), SecretReader(api, reread=settings.secret_reread_seconds)
     kinds = make_domains(Parts(settings, clock, secrets, store, egress, http, pool, metrics))
 

@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 
 import looparr
+import parts
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, debian, files, image, processes
 from looparr.sandbox.image import archives, bootstrap, confined, context, reach, system
 from looparr.sandbox.image.builder import INPUTS
 from looparr.sandbox.progress import Silent
-from parts import unavailable
+from parts import needs_root, unavailable
 
 REPOSITORY = Path(__file__).parents[2]
 ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -174,9 +175,10 @@ def test_an_archive_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 @contextmanager
 def containerd(folder: Path) -> Iterator[Callable[..., str]]:
     """A containerd of our own; gives its `ctr`."""
-    if os.geteuid() != 0 or not shutil.which("containerd") or not shutil.which("ctr"):
-        unavailable(SandboxError("containerd needs root, and `apt-get install containerd`"))
-    socket, idle = folder / "s", [f"io.containerd.{name}" for name in ("grpc.v1.cri", "snapshotter.v1.devmapper")]
+    needs_root()
+    if not shutil.which("containerd") or not shutil.which("ctr"):
+        unavailable(SandboxError("`apt-get install containerd`"))
+    socket, idle = folder / "s", [f"io.containerd.{name}" for name in ("grpc.v1.cri", "internal.v1.opt")]
     config = f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\ndisabled_plugins = {json.dumps(idle)}\n'
     (folder / "config.toml").write_text(f'{config}[grpc]\naddress = "{socket}"\n')
     with (folder / "log").open("w") as log:
@@ -426,11 +428,9 @@ class Unpacked:
 @pytest.fixture(scope="session")
 def looparr_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unpacked]:
     """The image of this repository, the one that tests/e2e runs, kept as long as nothing changes."""
-    if os.geteuid() != 0:
-        unavailable(SandboxError("Only root can enter an image."))
-    into = files.cache_folder(os.environ) / "images" / "looparr-e2e.tar"
+    needs_root()
     try:
-        image.build(REPOSITORY, tag="localhost/looparr:e2e", into=into, env=os.environ)
+        into = parts.looparr_image()
     except SandboxError as error:
         unavailable(error)
     built, root = archives.read(into), tmp_path_factory.mktemp("image") / "root"

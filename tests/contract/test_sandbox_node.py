@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,16 +19,17 @@ import pytest
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, cluster, debian, files, processes
 from looparr.sandbox.cluster import Cluster
-from looparr.sandbox.node import cgroups, network, system
-from looparr.sandbox.node.config import PAUSE
+from looparr.sandbox.image import PAUSE_TAG as PAUSE
+from looparr.sandbox.node import cgroups, init, network, system
 from looparr.sandbox.progress import Silent
-from parts import Kubectl, unavailable
+from parts import Kubectl, needs_root, unavailable
 
 pytestmark = pytest.mark.node
 
 
 @pytest.fixture(scope="module", autouse=True)
 def programs() -> None:
+    needs_root()
     try:
         cluster.programs("node", env=os.environ, progress=Silent())
     except SandboxError as error:
@@ -113,8 +115,41 @@ def test_a_node_runs_pods_and_kill_9_of_its_supervisor_leaves_nothing_on_the_mac
 def test_a_node_writes_nothing_beside_its_folder(folder: Path) -> None:
     places = [Path(place) for place in ("/etc", "/opt", "/usr/libexec", "/var/lib", "/var/log")]
     before = {entry for place in places if place.is_dir() for entry in place.iterdir()}
+    tunables = {name: Path("/proc/sys", name).read_text() for name in init.TUNABLES}
     run_pod(cluster.start(folder, level="node", bind_to_parent=True))
     assert {entry for place in places if place.is_dir() for entry in place.iterdir()} - before == set()
+    assert {name: Path("/proc/sys", name).read_text() for name in init.TUNABLES} == tunables
+    wanted = {name: f"{value}\n" for name, value in init.TUNABLES.items()}
+    assert tunables != wanted, "this machine has what the kubelet wants: nothing can be seen here"
+
+
+def test_a_node_in_a_folder_with_a_long_name_and_below_var_runs_pods() -> None:
+    """Names of Unix sockets have a limit, and /var is not the host's inside."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        folder = Path(place) / ("so-long-a-name-" * 6)
+        try:
+            run_pod(cluster.start(folder, level="node", bind_to_parent=True))
+        finally:
+            cluster.stop(folder)
+
+
+def test_when_pid_1_dies_the_sandbox_says_so_and_ends(folder: Path) -> None:
+    node = cluster.start(folder, level="node", bind_to_parent=True)
+    os.kill(node.pids["init"], signal.SIGKILL)
+    files.wait_until(lambda: not files.is_locked(folder), 20, "It lives on")
+    state = processes.read_state(folder)
+    assert state is not None
+    assert "init ended, and every other program with it" in state.message
+    assert not traces(node)
+
+
+def test_a_node_whose_starter_was_killed_is_made_whole_by_the_next_one(folder: Path) -> None:
+    node = cluster.start(folder, level="node", bind_to_parent=True)
+    gone = "/api/v1/persistentvolumes/volume-0"
+    node.request("DELETE", gone)
+    files.wait_until(lambda: not is_there(node, gone), 10, "The volume stays")
+    assert cluster.start(folder, level="node").number == node.number
+    assert is_there(node, gone)
 
 
 def test_two_nodes_stand_side_by_side_and_one_goes_without_the_other(folder: Path, tmp_path: Path) -> None:
@@ -147,36 +182,32 @@ def test_pods_and_services_are_reached_from_the_host(folder: Path) -> None:
 
 def test_a_block_is_held_by_one_and_free_with_its_holder() -> None:
     first, held = network.claim()
-    second, other = network.claim()
-    assert first != second
+    assert network.hold(first.number) is None
     os.close(held)
-    third, again = network.claim()
-    assert third == first
-    for descriptor in (other, again):
-        os.close(descriptor)
+    again = network.hold(first.number)
+    assert again is not None
+    os.close(again)
 
 
-def test_a_block_that_the_machine_routes_already_is_passed_over() -> None:
-    first, held = network.claim()
-    os.close(held)
-    assert not any(first.pods.overlaps(taken) for taken in network.in_use())
-    inside = ("unshare", "--net", "sh", "-c")
-    script = f"ip link set lo up; ip route add {first.pods} dev lo; exec {sys.executable} -c '{_CLAIM}'"
-    number = subprocess.run(
-        [*inside, script], capture_output=True, text=True, check=True, env={"PATH": debian.SYSTEM_PATH}
-    )
-    assert int(number.stdout) != first.number
+def test_blocks_that_the_machine_routes_already_are_passed_over() -> None:
+    routed = "ip link set lo up; for part in {}; do ip route add $part dev lo; done; exec {} -c '{}'"
+    for parts, chosen in (("10.213.0.0/17", range(32, 64)), ("10.0.0.0/8", range(64, 128))):
+        script = routed.format(parts, sys.executable, _CLAIM)
+        assert int(said("unshare", "--net", "sh", "-c", script)[0]) in chosen
+    everything = routed.format("10.0.0.0/8 198.18.0.0/15", sys.executable, _CLAIM)
+    refused = subprocess.run(["unshare", "--net", "sh", "-c", everything], capture_output=True, text=True, check=False)
+    assert "are routed elsewhere or in use: see `ip route`" in refused.stderr
 
 
 _CLAIM = "from looparr.sandbox.node import network; print(network.claim()[0].number)"
 
 
 def test_the_addresses_of_blocks_are_apart() -> None:
-    every = [network.Network(number) for number in range(64)]
+    every = [network.Network(number) for number in range(128)]
     parts = [
         part for one in every for part in (one.pods, one.services, ipaddress.ip_network(f"{one.host}/30", strict=False))
     ]
-    assert len(set(parts)) == 3 * 64
+    assert len(set(parts)) == 3 * 128
     ordered = sorted(parts)
     assert not any(left.overlaps(right) for left, right in itertools.pairwise(ordered))
 
@@ -186,12 +217,10 @@ def test_what_others_left_in_a_group_of_ours_is_told(tmp_path: Path) -> None:
     cgroups.make(name)
     try:
         with subprocess.Popen(["/bin/sleep", "60"]) as held:
-            for hierarchy in cgroups.hierarchies():
-                if (hierarchy / name / "tasks").exists() and hierarchy.name == "pids":
-                    (hierarchy / name / "tasks").write_text(str(held.pid))
-            left = cgroups.remove(name, limit=0.1)
+            group = cgroups.hierarchies()[0] / name
+            (group / "cgroup.procs").write_text(str(held.pid))
+            assert cgroups.remove(name, limit=0.1) == [group]
             held.kill()
-        assert all(path.name == name for path in left)
     finally:
         assert cgroups.remove(name) == []
 

@@ -14,39 +14,39 @@ import pytest
 
 from e2e_kit import Target
 from looparr.errors import SandboxError
-from looparr.sandbox import binaries, cluster, files, image
+from looparr.sandbox import binaries, cluster
 from looparr.sandbox.node import images
-from parts import Kubectl, unavailable
+from parts import IMAGE, Kubectl, looparr_image, needs_root, unavailable
 
-_TAG = "localhost/looparr:e2e"
-_ROOT = Path(__file__).parents[2]
+LIMIT = 90.0
+"""Seconds that one kubectl may wait for something."""
 
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    if os.environ.get("E2E_KUBECONFIG"):
+        yield theirs()
+        return
+    needs_root()
+    folder = tmp_path_factory.mktemp("node") / "sandbox"
     try:
         helm = binaries.resolve(("helm",), env=os.environ)["helm"].path
-        if os.environ.get("E2E_KUBECONFIG"):
-            yield theirs(helm)
-            return
-        folder = tmp_path_factory.mktemp("node") / "sandbox"
-        kept = files.cache_folder(os.environ) / "images" / "looparr-e2e.tar"
-        archive = image.build(_ROOT, tag=_TAG, into=kept, env=os.environ)
         node = cluster.start(folder, level="node", bind_to_parent=True)
     except SandboxError as error:
         unavailable(error)
     try:
-        images.load(folder, archive)
-        yield Target(Kubectl(node.kubectl, node.kubeconfig), node.host, _TAG, helm, node)
+        images.load(folder, looparr_image())
+        yield Target(Kubectl(node.kubectl, node.kubeconfig, LIMIT), node.host, IMAGE, helm, node)
     finally:
         cluster.stop(folder)
 
 
-def theirs(helm: Path) -> Target:
+def theirs() -> Target:
     """Somebody's cluster, as the environment describes it."""
     host = os.environ.get("E2E_HOST")
     if not host:
         raise SandboxError("E2E_KUBECONFIG is set, but E2E_HOST is not: the address at which pods reach this machine.")
-    kubectl = binaries.resolve(("kubectl",), env=os.environ)["kubectl"].path
+    found = binaries.resolve(("kubectl", "helm"), env=os.environ)
     kubeconfig = Path(os.environ["E2E_KUBECONFIG"]).expanduser()
-    return Target(Kubectl(kubectl, kubeconfig), host, os.environ.get("E2E_IMAGE", "looparr:e2e"), helm, None)
+    kubectl, helm = Kubectl(found["kubectl"].path, kubeconfig, LIMIT), found["helm"].path
+    return Target(kubectl, host, os.environ.get("E2E_IMAGE", "looparr:e2e"), helm, None)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The stories of this folder on a kind cluster of their own, which goes with the end of the script. Takes Docker and the
-# set-up of `make setup`. Arguments go to pytest.
+# set-up of `make programs`. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${BIN:-.venv/bin}
-name=looparr-e2e
+name=looparr-e2e-$$
 image=looparr:e2e
 
 if ! docker info >/dev/null 2>&1; then
@@ -13,13 +13,14 @@ if ! docker info >/dev/null 2>&1; then
 fi
 kind=$("$bin/looparr" sandbox binaries kind --install | awk '{print $NF}')
 folder=$(mktemp -d)
-trap '"$kind" delete cluster --name "$name" >/dev/null 2>&1 || true; rm -rf "$folder"' EXIT
+export E2E_KUBECONFIG=$folder/kubeconfig E2E_IMAGE=$image
+trap '"$kind" delete cluster --name "$name" --kubeconfig "$E2E_KUBECONFIG" >/dev/null 2>&1 || true; rm -rf "$folder"' EXIT
 
-echo "Building $image ..."
-docker build --quiet --tag "$image" .
-"$kind" create cluster --name "$name" --kubeconfig "$folder/kubeconfig" --wait 180s
-"$kind" load docker-image "$image" --name "$name"
+"$bin/looparr" sandbox image --tag "$image" --output "$folder/image.tar"
+"$kind" create cluster --name "$name" --kubeconfig "$E2E_KUBECONFIG" --wait 180s
+"$kind" load image-archive "$folder/image.tar" --name "$name"
 # The bridge's address is this machine's, as pods see it.
-host=$(docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}}{{"\n"}}{{end}}' | grep -m1 -F .)
+E2E_HOST=$(docker network inspect kind --format '{{range .IPAM.Config}}{{println .Gateway}}{{end}}' | grep -m1 -F .)
+export E2E_HOST
 
-E2E_KUBECONFIG="$folder/kubeconfig" E2E_HOST="$host" E2E_IMAGE="$image" "$bin/pytest" -q tests/e2e/test_pods.py "$@"
+"$bin/pytest" -q tests/e2e/test_pods.py "$@"

@@ -72,6 +72,8 @@ def run() -> int:
         return _complain(error, USAGE)
     except LooparrError as error:
         return _complain(error, FAILED)
+    except PermissionError as error:
+        return _complain(f"{error.filename}: {error.strerror}; it may belong to another user, such as root", FAILED)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

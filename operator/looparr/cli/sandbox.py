@@ -82,7 +82,7 @@ def image(
     from looparr.sandbox.image import build  # noqa: PLC0415 - keeps `looparr --help` quick
 
     into = output.expanduser().absolute()
-    build(context.absolute(), tag=tag, into=into, env=os.environ, progress=_progress(), install=True)
+    build(context.absolute(), tag=tag, into=into, env=os.environ, progress=_progress())
     typer.echo(into)
 
 
@@ -127,6 +127,7 @@ def binaries(
     from looparr.sandbox import image, qbittorrent  # noqa: PLC0415 - the same
     from looparr.sandbox.node import system  # noqa: PLC0415 - the same
 
+    ladder.require_level(level)
     progress, on_node = _progress(), level == "node" and not names
     wanted = names or ((*ladder.NODE, "helm") if on_node else ladder.CONTROLPLANE)
     if unknown := set(wanted) - set(ladder.PROGRAMS):

@@ -163,6 +163,19 @@ class Runtime:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    async def build(self, build: Build) -> None:
+        """Have the services made. A signal counts already: a stop that is asked for meanwhile cancels what is left."""
+        self.claim_signals()
+        building, asked = asyncio.ensure_future(build(self)), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({building, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if building.done():
+                building.result()
+        except Exception as error:  # noqa: BLE001 - any fault of the wiring ends the process
+            self.fail(error, where="build")
+        finally:
+            await _end({building, asked}, LAST_SLICE)
+
     async def serve(self) -> int:
         """Start everything, wait for a request to stop, stop everything; give the exit code."""
         self._serving = True
@@ -272,10 +285,7 @@ def run(build: Build, *, grace: float = GRACE, loop: LoopName = "auto") -> int:
 
 async def _build_and_serve(build: Build, grace: float, watchdog: Watchdog) -> int:
     runtime = Runtime(grace=grace, watchdog=watchdog)
-    try:
-        await build(runtime)
-    except Exception as error:  # noqa: BLE001 - any fault of the wiring ends the process
-        runtime.fail(error, where="build")
+    await runtime.build(build)
     return await runtime.serve()
 
 

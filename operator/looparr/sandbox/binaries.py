@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -116,6 +115,7 @@ PROGRAMS = {
 }
 CONTROLPLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = (*CONTROLPLANE, "kube-scheduler", "kubelet", "kube-proxy", "pause")
+LEVELS = {"controlplane": CONTROLPLANE, "node": NODE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Ladder:
     may_make: bool = True
     checksums: Mapping[tuple[str, str], str] = field(default_factory=lambda: CHECKSUMS)
     tools: Path = _TOOLS
-    arch: str = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    arch: str = files.ARCHITECTURE
 
     def find(self, program: Program) -> Found:
         """Climb until a rung holds; SandboxError names what every rung said."""
@@ -251,6 +251,12 @@ class Ladder:
             raise MissedError(f"{target.parent} cannot be written ({error}); set XDG_CACHE_HOME") from error
         self.progress.note(f"{program.name} {program.version}: {rung}, kept in {target}")
         return Found(program.name, target, program.version, rung)
+
+
+def require_level(level: str) -> None:
+    """Refuse what is no level of the sandbox. Raises SandboxError."""
+    if level not in LEVELS:
+        raise SandboxError(f"There is no sandbox level {level!r}: choose {' or '.join(LEVELS)}.")
 
 
 def resolve(

@@ -22,14 +22,13 @@ import msgspec
 
 from looparr.errors import SandboxError
 from looparr.sandbox import binaries, controlplane, files, pki, processes
-from looparr.sandbox.controlplane import API, DATA, KEYS, KUBECONFIG, READY_WITHIN, Keys, Place
+from looparr.sandbox.controlplane import API, DATA, KEYS, KUBECONFIG, PLUGINS, READY_WITHIN, Keys, Place
 from looparr.sandbox.node import node, system
 from looparr.sandbox.processes import Plan, Process
 from looparr.sandbox.progress import Progress, Silent
 
-LEVELS = ("controlplane", "node")
 _LOOPBACK, _TOKENS = "127.0.0.1", "serviceaccounts"
-_LIMIT = 2 * READY_WITHIN
+_SLACK, _JOIN_LIMIT = 10.0, 10 * READY_WITHIN
 _CLIENT_ERROR = 400
 
 
@@ -45,7 +44,7 @@ class ApiError(SandboxError):
 class Cluster:
     """A cluster that runs, or ran, in a folder.
 
-    server: https URL. kubeconfig: the admin's. ca: PEM. kubectl: path of the program that fits. level: one of LEVELS.
+    server: https URL. kubeconfig: the admin's. ca: PEM. kubectl: path of the program that fits. level: one of binaries.LEVELS.
     host: the address at which its pods reach this machine. number: of the node's block of addresses.
     """
 
@@ -144,8 +143,7 @@ def start(
     env: where to look for programs (PATH, HOME and the variables of the ladder); this process's own by default.
     SandboxError where a program cannot be had, the folder is somebody else's, or something does not come up.
     """
-    if level not in LEVELS:
-        raise SandboxError(f"There is no sandbox level {level!r}: choose {' or '.join(LEVELS)}.")
+    binaries.require_level(level)
     progress, env = progress or Silent(), os.environ if env is None else env
     folder = folder.expanduser().absolute()
     paths = programs(level, env=env, progress=progress)
@@ -163,40 +161,38 @@ def start(
         raise
     try:
         with progress.working(f"Starting {', '.join(program.name for program in plan.programs)}"):
-            return _settled(_from_state(folder, processes.launch(folder, plan, descriptor, *claims, limit=_LIMIT)))
-    except KeyboardInterrupt:
-        stop(folder)
+            limit = sum(program.ready_within for program in plan.programs) + _SLACK
+            return _settled(_from_state(folder, processes.launch(folder, plan, descriptor, *claims, limit=limit)))
+    except BaseException as error:
+        processes.shut_down(folder)
+        if not isinstance(error, SandboxError):
+            stop(folder)  # nobody wants to read its logs
         raise
 
 
 def programs(level: str, *, env: Mapping[str, str], progress: Progress, may_make: bool = True) -> dict[str, Path]:
     """Find every program of a level: name -> path; SandboxError with the cure for the first that cannot be had."""
-    names = binaries.NODE if level == "node" else binaries.CONTROLPLANE
     found = system.find(env) if level == "node" else []
-    found += binaries.resolve(names, env=env, progress=progress, may_make=may_make).values()
+    found += binaries.resolve(binaries.LEVELS[level], env=env, progress=progress, may_make=may_make).values()
     return {one.name: one.path for one in found}
 
 
 def _settled(cluster: Cluster) -> Cluster:
-    """Give the cluster once a pod could run on it; one whose node does not get ready is stopped again."""
+    """Give the cluster once a pod could run on it."""
     if cluster.level == "node":
-        try:
-            node.settle(cluster)
-        except BaseException:
-            stop(cluster.folder)
-            raise
+        node.settle(cluster)
     return cluster
 
 
 def _joined(folder: Path, level: str) -> Cluster:
     """Give the cluster that somebody else starts, or has started, in the folder."""
-    cluster = _from_state(folder, processes.await_ready(folder, limit=_LIMIT))
+    cluster = _from_state(folder, processes.await_ready(folder, limit=_JOIN_LIMIT))
     if cluster.level != level:
         raise SandboxError(
             f"The sandbox in {folder} is of level {cluster.level}: end it with `looparr sandbox down`, or name another "
             "--dir."
         )
-    return cluster
+    return _settled(cluster)
 
 
 def _owner(pid: int) -> Process:
@@ -242,7 +238,7 @@ def _clean(folder: Path) -> tuple[int, ...]:
 
 def _made() -> tuple[str, ...]:
     own = (processes.PLAN, processes.STATE, processes.LOGS, f"hold-{API}", _TOKENS)
-    return (KEYS, DATA, KUBECONFIG, *node.MADE, *own)
+    return (KEYS, DATA, KUBECONFIG, PLUGINS, *node.MADE, *own)
 
 
 def _from_state(folder: Path, state: processes.State) -> Cluster:

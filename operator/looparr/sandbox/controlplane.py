@@ -15,7 +15,7 @@ from looparr.sandbox import pki
 from looparr.sandbox.processes import Probe, Program
 
 API, CONTROLLERS = "kube-apiserver", "kube-controller-manager"
-DATA, KEYS, KUBECONFIG = "etcd", "pki", "kubeconfig"
+DATA, KEYS, KUBECONFIG, PLUGINS = "etcd", "pki", "kubeconfig", "volume-plugins"
 READY_WITHIN = 60.0
 _SERVICES = IPv4Network("10.96.0.0/24")
 
@@ -86,7 +86,7 @@ def programs(folder: Path, paths: Mapping[str, Path], place: Place, keys: Keys) 
         ),
         Program(
             CONTROLLERS,
-            (str(paths[CONTROLLERS]), *_controllers(place, keys, accounts)),
+            (str(paths[CONTROLLERS]), *_controllers(folder, place, keys, accounts)),
             environment,
             probe=keys.probe(f"https://{place.address}:{place.controllers}/healthz"),
             ready_within=READY_WITHIN,
@@ -141,8 +141,9 @@ def _apiserver(place: Place, keys: Keys, accounts: Path) -> list[str]:
     ]
 
 
-def _controllers(place: Place, keys: Keys, accounts: Path) -> list[str]:
+def _controllers(folder: Path, place: Place, keys: Keys, accounts: Path) -> list[str]:
     flags = component(keys, place.address, place.controllers, keys.kubeconfig(f"system:{CONTROLLERS}"))
     flags += [f"--service-account-private-key-file={accounts}", f"--root-ca-file={keys.authority.ca}"]
+    flags += [f"--flex-volume-plugin-dir={folder / PLUGINS}"]  # it makes that folder
     # Namespaces of tests go away quickly.
     return [*flags, "--use-service-account-credentials", "--kube-api-qps=200", "--kube-api-burst=400"]

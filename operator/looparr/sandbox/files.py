@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import random
 import shutil
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 from looparr.errors import SandboxError
 
 PRIVATE = 0o600
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+"""This machine's, as Go and container images name it."""
 # Below the kernel's range for outgoing connections, so that no client of anybody takes the port between two starts.
 _PORTS = range(20_000, 32_000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from looparr.errors import SandboxError
 
 NEW_MOUNT, NEW_PID, NEW_NET = 0x00020000, 0x20000000, 0x40000000
-BIND, RECURSIVE, PRIVATE, SHARED = 1 << 12, 1 << 14, 1 << 18, 1 << 20
+BIND, RECURSIVE, SLAVE, SHARED = 1 << 12, 1 << 14, 1 << 19, 1 << 20
 _LIBC = ctypes.CDLL(None, use_errno=True)  # before any fork: a child only calls it
 
 

@@ -178,9 +178,19 @@ class Supervisor:
             elif rest > 0:
                 wait = min(rest, wait or rest)
             else:
-                self._start(program)
+                self._start_again(program)
                 self._say("Ready")
         self._turn(wait)
+
+    def _start_again(self, program: Program) -> None:
+        try:
+            self._start(program)
+        except OSError as error:
+            if not self.plan.isolated:
+                raise
+            # A pid namespace whose pid 1 has ended takes nobody in any more.
+            first = self.plan.programs[0].name
+            raise SandboxError(self._complaint(first, "ended, and every other program with it")) from error
 
     def _stop_all(self) -> None:
         for program in reversed(self.plan.programs):

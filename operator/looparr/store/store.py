@@ -32,7 +32,7 @@ T = TypeVar("T")
 STORE_UNAVAILABLE = "StoreUnavailable"
 """Reason of the Transient error of a full or locked disk."""
 PRUNE_SECONDS = 86_400.0
-_LOOK_AGAIN = 0.1
+_LOOK_AGAIN = 0.25
 _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _FORBIDDEN = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 
@@ -236,26 +236,27 @@ async def _lock(path: Path, patience: float) -> int:
 
 
 async def _hold(handle: int, path: Path, patience: float) -> None:
-    if _try_lock(handle):
-        return
-    if patience:
-        log.info("waiting for the process that has the store to end", path=str(path), seconds=patience)
     now = asyncio.get_running_loop().time
-    end = now() + patience
-    while not _try_lock(handle):
-        if now() >= end:
+    begun = now()
+    while not _try_lock(handle, path):
+        if now() - begun >= patience:
             raise StateError(
                 f"the store {path} is in use by another process: two operators on one store would both act; "
                 "stop the other one"
             )
+        log.info("waiting for the process that has the store to end", path=str(path), seconds=round(now() - begun))
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-def _try_lock(handle: int) -> bool:
+def _try_lock(handle: int, path: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise StateError(
+            f"the store {path} cannot be locked ({error.strerror}): put it on a volume with working file locks"
+        ) from error
     return True
 
 

@@ -10,9 +10,9 @@ confined   programs that mount: in namespaces of their own, which end with us
 system     what has to be installed for all this
 """
 
-from looparr.sandbox.image.archives import archive, pause_archive
+from looparr.sandbox.image.archives import PAUSE_TAG, archive, pause_archive
 from looparr.sandbox.image.bootstrap import base
 from looparr.sandbox.image.builder import build
 from looparr.sandbox.image.system import find
 
-__all__ = ["archive", "base", "build", "find", "pause_archive"]
+__all__ = ["PAUSE_TAG", "archive", "base", "build", "find", "pause_archive"]

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import platform
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+from looparr.sandbox.files import ARCHITECTURE
+
 _NOBODY = "65535:65535"
+PAUSE_TAG = "localhost/looparr-pause:1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def archive(layer: BinaryIO, config: Mapping[str, Any], *, tag: str, into: Path)
     digest = _digest(layer)
     described = _json(
         {
-            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "architecture": ARCHITECTURE,
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
@@ -59,7 +60,7 @@ def archive(layer: BinaryIO, config: Mapping[str, Any], *, tag: str, into: Path)
     return into
 
 
-def pause_archive(pause: Path, into: Path, tag: str = "localhost/looparr-pause:1") -> Path:
+def pause_archive(pause: Path, into: Path, tag: str = PAUSE_TAG) -> Path:
     """Write an image of one static program, which runs as nobody; gives `into` back.
 
     pause: `binaries.resolve(("pause",), ...)` finds it.

@@ -12,8 +12,12 @@ _LIMIT = 20.0
 
 
 def make(name: str) -> None:
-    """Make the group in each hierarchy; the kubelet wants to find it there."""
+    """Make the group in each hierarchy; the kubelet wants to find it there, in version 2 with every controller."""
     for hierarchy in hierarchies():
+        with suppress(FileNotFoundError):  # version 1
+            for controller in (hierarchy / "cgroup.controllers").read_text().split():
+                with suppress(OSError):
+                    (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
         (hierarchy / name).mkdir(exist_ok=True)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from looparr.sandbox.controlplane import Keys
 from looparr.sandbox.files import write_whole
+from looparr.sandbox.image import PAUSE_TAG
 from looparr.sandbox.node.network import Network
 
 SOCKET = "/run/containerd/containerd.sock"
-PAUSE = "localhost/looparr-pause:1"
 KUBELET_PORT, KUBELET_HEALTH, PROXY_HEALTH, PROXY_METRICS, CONTAINERD_METRICS = 10250, 10248, 10256, 10249, 1338
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE no process may get a lower score than its parent has.
+# disable_apparmor: a profile, once loaded, would stay in the kernel.
 _CONTAINERD = """\
 version = 2
 root = "{folder}/containerd"
@@ -28,6 +29,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
+  disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -52,7 +54,7 @@ def containerd(folder: Path, network: Network, plugins: Path) -> Path:
         socket=SOCKET,
         address=network.node,
         metrics=CONTAINERD_METRICS,
-        pause=PAUSE,
+        pause=PAUSE_TAG,
         plugins=plugins,
     )
     return write_whole(folder / "containerd.toml", text)

@@ -20,7 +20,10 @@ def load(folder: Path, tar: Path) -> list[str]:
             f"{tar} does not exist: `docker save IMAGE -o FILE.tar` or `looparr sandbox image` make one."
         )
     command = [*ctr(folder), "images", "import", str(tar)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"{tar} was not loaded within {_LIMIT:g} s: see logs/containerd.log in {folder}.") from error
     if done.returncode:
         raise SandboxError(f"{tar} cannot be loaded: {done.stderr.strip()[-500:]}")
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("unpacking ")]
@@ -29,7 +32,7 @@ def load(folder: Path, tar: Path) -> list[str]:
 def load_pause(folder: Path) -> None:
     """Load the image that every pod begins with, made on the spot from one static program."""
     program = Path(_state(folder).facts["pause"])
-    load(folder, pause_archive(program, folder / "node" / "pause.tar", config.PAUSE))
+    load(folder, pause_archive(program, folder / "node" / "pause.tar"))
 
 
 def ctr(folder: Path) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 `python -m looparr.sandbox.node.init NUMBER FOLDER` starts as the first process of a new pid namespace. When it ends,
 the kernel kills every process of the node, and with the last of them go mounts, interfaces, routes and packet filters.
-What programs write beside the sandbox's folder lands in memory and goes the same way.
+What the node's own programs write to /run and /var lands in memory and goes the same way.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from looparr.sandbox import namespaces
-from looparr.sandbox.namespaces import BIND, PRIVATE, RECURSIVE, SHARED
+from looparr.sandbox.namespaces import BIND, RECURSIVE, SHARED, SLAVE
 from looparr.sandbox.node import cgroups
 from looparr.sandbox.node.network import Network
 
-_LAYERED = ("/etc", "/opt", "/usr/libexec", "/var")
+KUBELET = Path("/var/lib/kubelet")
+_LAYERED = Path("/var")
+TUNABLES = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/keys/root_maxbytes": 25_000_000,
+}
 _CABLE = "host"
 _HEARD = {signal.SIGCHLD, signal.SIGTERM}
 
@@ -41,23 +50,49 @@ def main(number: int, folder: Path) -> int:
 
 
 def lay_mounts(folder: Path) -> None:
-    """Cut every mount off from the host's, share them within the node, and keep its writes off the host's files.
+    """Let no mount of the node reach the host, and keep what its programs write by themselves off the host's files.
 
-    folder: the sandbox's, which stays the host's own wherever it lies.
+    folder: the sandbox's, which stays the host's own wherever it lies, as every file system below /var does.
     """
-    kept = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    namespaces.mount("", Path("/"), PRIVATE | RECURSIVE)
+    kept = {path: os.open(path, os.O_PATH) for path in (*mounted_below(_LAYERED), folder)}
+    namespaces.mount("", Path("/"), SLAVE | RECURSIVE)
     namespaces.mount("tmpfs", Path("/run"), options="mode=755")
-    for place in filter(os.path.isdir, _LAYERED):
-        upper, work = (Path("/run/layers", part, place[1:].replace("/", "-")) for part in ("upper", "work"))
-        for path in (upper, work):
-            path.mkdir(parents=True)
-        namespaces.mount("overlay", Path(place), options=f"lowerdir={place},upperdir={upper},workdir={work}")
-    folder.mkdir(parents=True, exist_ok=True)
-    namespaces.mount(f"/proc/self/fd/{kept}", folder, BIND)
-    os.close(kept)
+    upper, work = Path("/run/layer/upper"), Path("/run/layer/work")
+    for path in (upper, work):
+        path.mkdir(parents=True)
+    namespaces.mount("overlay", _LAYERED, options=f"lowerdir={_LAYERED},upperdir={upper},workdir={work}")
+    for path, descriptor in kept.items():
+        path.mkdir(parents=True, exist_ok=True)
+        namespaces.mount(f"/proc/self/fd/{descriptor}", path, BIND)
+        os.close(descriptor)
+    lay_kubelet(folder)
     namespaces.mount("proc", Path("/proc"))
+    lay_tunables()
     namespaces.mount("", Path("/"), SHARED | RECURSIVE)
+
+
+def lay_kubelet(folder: Path) -> None:
+    """Give the kubelet its usual folder: below a long path its sockets' names would not fit."""
+    own = folder / "node" / "kubelet"
+    for path in (own, KUBELET):
+        path.mkdir(parents=True, exist_ok=True)
+    namespaces.mount(str(own), KUBELET, BIND)
+
+
+def lay_tunables() -> None:
+    """Show the kubelet the kernel's settings that it wants: they belong to no namespace, and it would change them."""
+    for name, value in TUNABLES.items():
+        shown, real = Path("/run/tunables", name), Path("/proc/sys", name)
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.write_text(f"{value}\n")
+        if real.exists():
+            namespaces.mount(str(shown), real, BIND)
+
+
+def mounted_below(place: Path) -> list[Path]:
+    """Give the folders below a folder on which something is mounted."""
+    points = (Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return [point for point in points if place in point.parents and point.is_dir()]
 
 
 def lay_cable(network: Network, hosts: int) -> None:
@@ -78,12 +113,12 @@ def lay_cable(network: Network, hosts: int) -> None:
             (*on_host, "ip", "route", "add", str(part), "via", network.node)
             for part in (network.pods, network.services)
         ),
-        ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
     )
     for command in commands:
         done = subprocess.run(command, pass_fds=(hosts,), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
 def reap() -> None:

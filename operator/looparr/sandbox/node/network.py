@@ -1,13 +1,15 @@
-"""Which addresses a node uses: one of 64 blocks that no other sandbox and no route of this machine has.
+"""Which addresses a node uses: one of 128 blocks that no other sandbox and no route of this machine has.
 
-A block of 10.213.0.0/16 holds 1,024 addresses: the cable between host and node, the pods, the Services. Who has bound
-the block's abstract Unix socket has the block; the kernel lets go of it with its last holder, whatever way that ends.
+A block holds 1,024 addresses, of 10.213.0.0/16, or of 198.18.0.0/16 where a network of this machine has the first: for
+the cable between host and node, the pods, the Services. Who has bound the block's abstract Unix socket has the block;
+the kernel lets go of it with its last holder, whatever way that ends.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import random
 import socket
 import subprocess
 from collections.abc import Iterable
@@ -17,13 +19,13 @@ from typing import Any
 
 from looparr.errors import SandboxError
 
-_ALL = IPv4Network("10.213.0.0/16")
-_BLOCKS = tuple(_ALL.subnets(new_prefix=22))
+_POOLS = (IPv4Network("10.213.0.0/16"), IPv4Network("198.18.0.0/16"))
+_BLOCKS = tuple(block for pool in _POOLS for block in pool.subnets(new_prefix=22))
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The addresses of one node, all made of the number of its block (0 to 63)."""
+    """The addresses of one node, all made of the number of its block."""
 
     number: int
 
@@ -59,19 +61,25 @@ class Network:
 def claim() -> tuple[Network, int]:
     """Choose a free block; gives it and the descriptor that holds it for as long as any process has it open."""
     taken = in_use()
-    for number, block in enumerate(_BLOCKS):
-        if any(block.overlaps(other) for other in taken):
-            continue
-        holder = socket.socket(socket.AF_UNIX)
-        try:
-            holder.bind(f"\0looparr-sandbox-{number}")
-        except OSError:
-            holder.close()
-            continue
-        return Network(number), holder.detach()
-    raise SandboxError(
-        f"Every block of {_ALL} is routed already or has a sandbox: end one with `looparr sandbox down`."
-    )
+    for pool in _POOLS:
+        free = [number for number, block in enumerate(_BLOCKS) if block.subnet_of(pool)]
+        free = [number for number in free if not any(_BLOCKS[number].overlaps(other) for other in taken)]
+        for number in random.sample(free, len(free)):  # by chance, so that a block rests before it is used again
+            if (held := hold(number)) is not None:
+                return Network(number), held
+    pools = " and ".join(map(str, _POOLS))
+    raise SandboxError(f"{pools} are routed elsewhere or in use: see `ip route`; end a sandbox or a VPN.")
+
+
+def hold(number: int) -> int | None:
+    """Take a block; gives the descriptor that holds it, None where somebody else has it."""
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0looparr-sandbox-{number}")
+    except OSError:
+        holder.close()
+        return None
+    return holder.detach()
 
 
 def in_use() -> list[IPv4Network]:

@@ -63,7 +63,7 @@ def _programs(folder: Path, network: Network, paths: Mapping[str, Path], keys: K
     scheduler = controlplane.component(keys, network.node, 10259, keys.kubeconfig("system:kube-scheduler"))
     node = keys.kubeconfig(f"system:node:{NAME}", "system:nodes")
     kubelet = [f"--config={config.kubelet(folder, network, keys)}", f"--kubeconfig={node}"]
-    kubelet += [f"--hostname-override={NAME}", f"--node-ip={network.node}", f"--root-dir={folder / 'kubelet'}"]
+    kubelet += [f"--hostname-override={NAME}", f"--node-ip={network.node}"]
     proxy = [f"--config={config.proxy(folder, network, keys.kubeconfig('system:kube-proxy'))}"]
     proxy += [f"--hostname-override={NAME}"]
     described: tuple[tuple[str, list[str], Probe], ...] = (

@@ -19,7 +19,6 @@ _PACKAGES = {
     "iptables": "iptables",
     "ip": "iproute2",
     "nsenter": "util-linux",
-    "sysctl": "procps",
 }
 _PLUGINS, _PLUGINS_PACKAGE = (Path("/opt/cni/bin"), Path("/usr/lib/cni")), "containernetworking-plugins"
 
