@@ -44,7 +44,7 @@ class ApiError(SandboxError):
 class Cluster:
     """A cluster that runs, or ran, in a folder.
 
-    server: https URL. kubeconfig: the admin's. ca: PEM. kubectl: path of the program that fits. level: one of binaries.LEVELS.
+    server: https URL. kubeconfig: the admin's. ca: PEM. kubectl: the program that fits. level: of binaries.LEVELS.
     host: the address at which its pods reach this machine. number: of the node's block of addresses.
     """
 
@@ -152,17 +152,27 @@ def start(
         progress.note(f"A sandbox is up in {folder} already")
         return _joined(folder, level)
     try:
-        ports = _clean(folder)
         owner = _owner(parent or os.getpid()) if bind_to_parent or parent else None
-        plan, claims = node.plan(folder, paths) if level == "node" else (_plan(folder, paths, ports), ())
+        plan, claims = _drafted(folder, level, paths)
         plan = msgspec.structs.replace(plan, bound_to=owner, remove=_made())
     except BaseException:
         os.close(descriptor)
         raise
+    with progress.working(f"Starting {', '.join(program.name for program in plan.programs)}"):
+        return _launched(folder, plan, descriptor, *claims)
+
+
+def _drafted(folder: Path, level: str, paths: Mapping[str, Path]) -> tuple[Plan, tuple[int, ...]]:
+    """Clean the locked folder, write all that a level needs into it; gives the plan and the claims that go with it."""
+    ports = _clean(folder)
+    return node.plan(folder, paths) if level == "node" else (_plan(folder, paths, ports), ())
+
+
+def _launched(folder: Path, plan: Plan, *held: int) -> Cluster:
+    """Start the plan; of one that fails only the logs stay."""
+    limit = sum(program.ready_within for program in plan.programs) + _SLACK
     try:
-        with progress.working(f"Starting {', '.join(program.name for program in plan.programs)}"):
-            limit = sum(program.ready_within for program in plan.programs) + _SLACK
-            return _settled(_from_state(folder, processes.launch(folder, plan, descriptor, *claims, limit=limit)))
+        return _settled(_from_state(folder, processes.launch(folder, plan, *held, limit=limit)))
     except BaseException as error:
         processes.shut_down(folder)
         if not isinstance(error, SandboxError):
@@ -170,10 +180,10 @@ def start(
         raise
 
 
-def programs(level: str, *, env: Mapping[str, str], progress: Progress, may_make: bool = True) -> dict[str, Path]:
+def programs(level: str, *, env: Mapping[str, str], progress: Progress) -> dict[str, Path]:
     """Find every program of a level: name -> path; SandboxError with the cure for the first that cannot be had."""
     found = system.find(env) if level == "node" else []
-    found += binaries.resolve(binaries.LEVELS[level], env=env, progress=progress, may_make=may_make).values()
+    found += binaries.resolve(binaries.LEVELS[level], env=env, progress=progress).values()
     return {one.name: one.path for one in found}
 
 
