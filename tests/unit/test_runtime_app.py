@@ -255,6 +255,7 @@ class Part:
         {stop}
 
 async def build(runtime):
+    {build}
     runtime.add(Part(runtime))
 
 code = run(build, grace={grace}, loop={loop!r})
@@ -263,8 +264,10 @@ sys.exit(code)
 """
 
 
-def started(start: str = "pass", stop: str = "pass", grace: float = 5, loop: str = "auto") -> subprocess.Popen[str]:
-    program = textwrap.dedent(PROGRAM).format(start=start, stop=stop, grace=grace, loop=loop)
+def started(
+    start: str = "pass", stop: str = "pass", grace: float = 5, loop: str = "auto", build: str = "pass"
+) -> subprocess.Popen[str]:
+    program = textwrap.dedent(PROGRAM).format(start=start, stop=stop, grace=grace, loop=loop, build=build)
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     expect(process, "started")
     return process
@@ -297,6 +300,13 @@ def test_a_signal_stops_the_process_with_0(loop: str, number: signal.Signals) ->
     process = started(loop=loop)
     process.send_signal(number)
     expect(process, "stopping")
+    expect(process, "code 0")
+    assert ended(process) == 0
+
+
+def test_a_signal_ends_a_build_that_waits_for_something() -> None:
+    process = started(build="print('started', flush=True); await asyncio.sleep(60)", grace=60)
+    process.send_signal(signal.SIGTERM)
     expect(process, "code 0")
     assert ended(process) == 0
 
