@@ -207,6 +207,29 @@ def test_after_an_uninstall_objects_and_definitions_are_there_and_a_new_install_
     assert objects.finalizers() == {"one": []}
 
 
+def test_what_would_take_objects_or_strikes_along_unasked_is_refused(plane: Cluster, release: Release) -> None:
+    install(plane)
+    keep: dict[str, Any] = {"crds": {"keep": True}, "store": {"persistence": {"keep": True}}}
+    loose = {"crds": {"keep": False}, "store": {"persistence": {"keep": False}}}
+    finished(release.helm("install", str(CHART), "--take-ownership", "--force-conflicts", values=loose))
+    for values, loss in (
+        ({**keep, "crds": {"enabled": False}}, "arrinstances.looparr.dev would be deleted, and all its objects"),
+        ({**keep, "store": {"persistence": {"existingClaim": "mine"}}}, "looparr-store would be deleted, and strikes"),
+    ):
+        process = release.helm("upgrade", str(CHART), values=values)
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert loss in complaint
+        assert "First upgrade with" in complaint
+    finished(release.helm("upgrade", str(CHART), values=keep))
+    without = {"crds": {"enabled": False}, "store": {"persistence": {"existingClaim": "mine"}}}
+    finished(release.helm("upgrade", str(CHART), values=without))
+    assert exists(plane, f"{CRDS}/backgroundloops.looparr.dev")
+    assert "PersistentVolumeClaim/looparr-store" in release.left()
+    finished(release.helm("uninstall", "--no-hooks"))
+    assert exists(plane, f"{CRDS}/backgroundloops.looparr.dev")
+
+
 def test_a_person_frees_the_objects_of_all_namespaces(plane: Cluster, home: str) -> None:
     install(plane)
     here, there = Objects(plane, home), Objects(plane, "default")

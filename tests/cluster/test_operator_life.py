@@ -189,7 +189,7 @@ def test_it_waits_for_rights_that_come_later(
     kubeconfig = control_plane.serviceaccount_kubeconfig(namespace, NAME, into=tmp_path / "kubeconfig")
     operator = Operator(kubeconfig, (namespace,), tmp_path / "operator.log")
     try:
-        wait_until(lambda: "cannot be listed yet" in operator.text(), 20, "it does not say what it waits for")
+        wait_until(lambda: "waiting for" in operator.text(), 20, "it does not say what it waits for")
         assert operator.probe("/readyz") == 503
         control_plane.request("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/{NAME}")
         grant(control_plane, namespace)

@@ -382,10 +382,32 @@ def test_the_self_test_makes_its_loop_where_the_operator_looks(values: dict[str,
         ({"egress": {"allowCIDRs": ["everything"]}}, "at '/egress/allowCIDRs/0': 'everything' does not match pattern"),
         ({"store": {"persistence": {"size": "much"}}}, "at '/store/persistence/size': 'much' does not match pattern"),
         ({"extraEnv": [{"value": "x"}]}, "at '/extraEnv/0': missing property 'name'"),
+        ({"serviceAccount": {"create": False}}, "would give the operator's rights to every pod that runs as default"),
+        ({"fullnameOverride": "looparr-release"}, "ends in -release, which another release's parts are called"),
+        (
+            {"crds": {"keep": False}, "uninstall": {"freeFinalizers": False}},
+            "would leave definitions and objects in deletion for ever",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_is_right(values: dict[str, Any], complaint: str) -> None:
     assert complaint in refused(values)
+
+
+def test_names_that_yaml_takes_for_something_else_stay_names() -> None:
+    values = {"watchNamespaces": ["no", "1e3"], "fullnameOverride": "123", "priorityClassName": "007"}
+    documents = render(values, release="on", namespace="null")
+    texts = [one["metadata"].get(key) for one in documents for key in ("name", "namespace")]
+    assert all(isinstance(text, str | None) for text in texts)
+    assert {"no", "1e3", "null"} <= set(texts)
+    pod = the(documents, "Deployment")["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("123", "007")
+
+
+def test_null_takes_a_default_back_to_nothing_and_never_to_a_loss() -> None:
+    documents = render({"watchNamespaces": None, "crds": {"keep": None}, "store": {"persistence": {"keep": None}}})
+    kept = [one["metadata"]["name"] for one in documents if "keep" in str(one["metadata"].get("annotations"))]
+    assert kept == ["looparr-store", "arrinstances.looparr.dev", "backgroundloops.looparr.dev"]
 
 
 def test_a_parent_chart_may_hand_down_what_it_shares() -> None:

@@ -47,6 +47,15 @@ class KubeApi:
             return False
         return found is not None
 
+    async def patchable(self) -> frozenset[str]:
+        """Give the plurals of our kinds that can be changed now; one whose definition is being deleted is not."""
+        try:
+            found = await self.get(f"/apis/{API_VERSION}")
+        except LoopError:
+            found = None
+        resources = found["resources"] if found else ()
+        return frozenset(one["name"] for one in resources if "patch" in one["verbs"])
+
     async def close(self) -> None:
         """Close the connections."""
         await self._calls.close()

@@ -113,17 +113,30 @@ class Operator:
             raise StateError(f"{what}; the process must start anew") from cause
 
     async def _until_listed(self) -> None:
-        """Wait until every kind can be listed: Kopf looks for them only once, and dies when it cannot look."""
-        scopes = self._namespaces or (None,)
-        told = False
-        while not self._listed:
-            answers = [await self._api.can_list(kind, scope) for kind in self._domains for scope in scopes]
-            self._listed = all(answers)
-            if not self._listed:
-                if not told:
-                    LOG.warning("kinds cannot be listed yet: are CRDs and roles applied, is the API server up?")
-                told = True
-                await asyncio.sleep(LOOK_AGAIN)
+        """Wait until every kind can be listed and changed everywhere.
+
+        Kopf looks for them only once: it dies when it cannot look, and leaves out for ever what it cannot patch then.
+        """
+        told: list[str] = []
+        while missing := await self._missing():
+            if missing != told:
+                LOG.warning(
+                    "waiting for %s: are CRDs and roles applied, do the namespaces exist, is the API server up?",
+                    ", ".join(missing),
+                )
+            told = missing
+            await asyncio.sleep(LOOK_AGAIN)
+        self._listed = True
+
+    async def _missing(self) -> list[str]:
+        """Name what cannot be listed or changed yet: kinds, or kinds in namespaces."""
+        patchable, scopes = await self._api.patchable(), self._namespaces or (None,)
+        return [
+            f"{kind.plural} in {scope}" if scope else kind.plural
+            for kind in self._domains
+            for scope in scopes
+            if kind.plural not in patchable or not await self._api.can_list(kind, scope)
+        ]
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -238,7 +238,7 @@ class Values(Part):
     probes: Probes = Probes()
     """Where /livez, /readyz and /metrics are served."""
     extra_env: tuple[EnvVar, ...] = ()
-    """Further variables of the operator's container, like [{name: HTTPS_PROXY, value: "..."}]."""
+    """Further variables of the operator's container, like [{name: TZ, value: Europe/Berlin}]."""
 
     store: Store = Store()
     """Strikes, removals under way, limits and the action log."""
