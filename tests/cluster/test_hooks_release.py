@@ -89,7 +89,7 @@ def test_our_finalizer_goes_everything_else_stays_and_what_was_being_deleted_is_
     assert done.returncode == 0, done.stderr
     assert objects.finalizers() == {"plain": [], "shared": [FOREIGN, HOLD], "free": []}
     assert objects.finalizers("arrinstances") == {"radarr": []}
-    assert f"4 objects were freed; none bears {FINALIZER} any more." in done.stderr
+    assert f"4 objects were freed; none in {namespace} bears {FINALIZER} now." in done.stderr
 
 
 def test_objects_outside_of_the_named_namespaces_stay_as_they_are(control_plane: Cluster, objects: Objects) -> None:

@@ -108,7 +108,7 @@ def test_a_node_runs_pods_and_kill_9_of_its_supervisor_leaves_nothing_on_the_mac
     node = cluster.start(folder, level="node", bind_to_parent=True)
     run_pod(node)
     cluster.stop(folder)
-    assert not traces(node)
+    files.wait_until(lambda: not traces(node), 10, "Traces were left")
     assert not folder.exists()
 
 
@@ -140,7 +140,7 @@ def test_when_pid_1_dies_the_sandbox_says_so_and_ends(folder: Path) -> None:
     state = processes.read_state(folder)
     assert state is not None
     assert "init ended, and every other program with it" in state.message
-    assert not traces(node)
+    files.wait_until(lambda: not traces(node), 10, "Traces were left")
 
 
 def test_a_node_whose_starter_was_killed_is_made_whole_by_the_next_one(folder: Path) -> None:

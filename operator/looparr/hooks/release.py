@@ -109,7 +109,9 @@ async def _free(calls: ApiCalls, steps: Steps, namespaces: Collection[str]) -> N
     for _ in range(PASSES):
         bearers = [one async for one in _bearers(calls, namespaces)]
         if not bearers:
-            steps(f"{freed} {'object was' if freed == 1 else 'objects were'} freed; none bears {FINALIZER} any more.")
+            where = f" in {', '.join(namespaces)}" if namespaces else ""
+            what = "object was" if freed == 1 else "objects were"
+            steps(f"{freed} {what} freed; none{where} bears {FINALIZER} now. An operator that runs would put it back.")
             return
         steps(f"Freeing {_some([one.name for one in bearers])}.")
         for one in bearers:

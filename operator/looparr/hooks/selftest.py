@@ -111,7 +111,7 @@ def explain(found: Mapping[str, Any], address: str, seconds: float) -> str:
             f"namespace {namespace} (watchNamespaces)?"
         )
     seen = "; ".join(f"{one['type']}={one['status']} {one['reason']}: {one.get('message', '')}" for one in conditions)
-    told = f"The loop did not succeed within {seconds:.0f} s. It says: {seen}"
+    told = f"The loop has not succeeded after {seconds:.0f} s. It says: {seen.rstrip('.')}."
     match _ready(found.get("status", {})).get("reason"):
         case HttpReason.EGRESS_DENIED:
             return (
