@@ -145,10 +145,7 @@ def test_it_ends_and_says_why_when_a_definition_is_deleted_and_its_successor_wai
     assert (successor.probe("/livez"), successor.probe("/readyz")) == (200, 503)
     install(plane)
     successor.wait_ready()
-    loops.create("sweep", interval="1s")
-    assert ready(loops.until("sweep", has_run, 60)) == ("True", "Succeeded")
-    loops.delete("sweep")
-    wait_until(lambda: loops.gone("sweep"), 30, "it is not let go")
+    see_one_live(loops)
 
 
 def test_it_waits_for_a_definition_that_is_being_deleted_and_serves_the_one_that_comes_after_it(
@@ -167,6 +164,11 @@ def test_it_waits_for_a_definition_that_is_being_deleted_and_serves_the_one_that
     definition_deleted()
     install(plane)
     operator.wait_ready()
+    see_one_live(loops)
+
+
+def see_one_live(loops: Loops) -> None:
+    """Have a loop run, and be let go when it is deleted."""
     loops.create("sweep", interval="1s")
     assert ready(loops.until("sweep", has_run, 60)) == ("True", "Succeeded")
     loops.delete("sweep")

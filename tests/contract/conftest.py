@@ -1,15 +1,27 @@
-"""One real qBittorrent for all stories of an ArrInstance that do not need one of their own."""
+"""One real qBittorrent for all stories of an ArrInstance that do not need one of their own; a sandbox's folder."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from looparr.errors import SandboxError
+from looparr.sandbox import cluster, processes
 from looparr.sandbox.qbittorrent import QBittorrent, find
 from parts import unavailable
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a sandbox, of which nothing runs afterwards."""
+    place = tmp_path / "box"
+    yield place
+    if place.exists():
+        cluster.stop(place)
+    assert not processes.under(place)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,6 @@ def programs() -> None:
         binaries.resolve(binaries.CONTROLPLANE, env=os.environ, progress=Silent())
     except SandboxError as error:
         unavailable(error)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "box"
-    yield place
-    if place.exists():
-        cluster.stop(place)
-    assert not processes.under(place)
 
 
 def looparr(*arguments: str) -> subprocess.CompletedProcess[str]:

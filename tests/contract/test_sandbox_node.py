@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,15 +33,6 @@ def programs() -> None:
         cluster.programs("node", env=os.environ, progress=Silent())
     except SandboxError as error:
         unavailable(error)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "box"
-    yield place
-    if place.exists():
-        cluster.stop(place)
-    assert not processes.under(place)
 
 
 def traces(node: Cluster) -> list[str]:

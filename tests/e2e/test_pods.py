@@ -291,7 +291,14 @@ review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 url = "https://" + os.environ["KUBERNETES_SERVICE_HOST"] + "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 context = ssl.create_default_context(cafile=account + "ca.crt")
 said = json.loads(get(url, json.dumps(review).encode(), headers, context)[1])
-served = get("http://" + os.environ["SERVE_SERVICE_HOST"] + "/status")[0]
+served, end = None, time.monotonic() + 20
+while served is None:  # a Service leads to a pod as soon as it runs, not when it listens
+    try:
+        served = get("http://" + os.environ["SERVE_SERVICE_HOST"] + "/status")[0]
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
 print(json.dumps({"service": served, "user": said["status"]["userInfo"]["username"]}))
 """
 

@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from looparr.sandbox.progress import Progress, Silent
 
 _LOOPBACK, _TOKENS = "127.0.0.1", "serviceaccounts"
 _SLACK, _JOIN_LIMIT = 10.0, 10 * READY_WITHIN
-_CLIENT_ERROR = 400
 
 
 class ApiError(SandboxError):
@@ -80,9 +80,17 @@ class Cluster:
             text = reply.read().decode()
         finally:
             connection.close()
-        if reply.status >= _CLIENT_ERROR:
+        if reply.status >= HTTPStatus.BAD_REQUEST:
             raise ApiError(reply.status, f"{method} {path} answered {reply.status}: {_message(text)}")
         return json.loads(text) if text.startswith(("{", "[")) else text
+
+    def ensure(self, path: str, body: Any) -> None:
+        """Create an object; one of that name that is there already stays as it is. Raises as `request` does."""
+        try:
+            self.request("POST", path, body)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
 
     def is_ready(self) -> bool:
         """Say whether the API server answers `ok` on /readyz now."""

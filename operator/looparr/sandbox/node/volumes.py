@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-
-from looparr.errors import SandboxError
 
 if TYPE_CHECKING:
     from looparr.sandbox.cluster import Cluster
@@ -21,11 +18,11 @@ def offer(cluster: Cluster, node: str) -> None:
         "provisioner": "kubernetes.io/no-provisioner",
         "volumeBindingMode": "WaitForFirstConsumer",
     }
-    _create(cluster, "/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    cluster.ensure("/apis/storage.k8s.io/v1/storageclasses", storage_class)
     for number in range(_COUNT):
         folder = cluster.folder / "volumes" / f"volume-{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        _create(cluster, "/api/v1/persistentvolumes", _volume(folder.name, str(folder), node))
+        cluster.ensure("/api/v1/persistentvolumes", _volume(folder.name, str(folder), node))
 
 
 def _volume(name: str, path: str, node: str) -> dict[str, Any]:
@@ -41,11 +38,3 @@ def _volume(name: str, path: str, node: str) -> dict[str, Any]:
             "nodeAffinity": {"required": {"nodeSelectorTerms": [on_node]}},
         },
     }
-
-
-def _create(cluster: Cluster, path: str, body: dict[str, Any]) -> None:
-    try:
-        cluster.request("POST", path, body)
-    except SandboxError as error:
-        if getattr(error, "status", None) != HTTPStatus.CONFLICT:
-            raise
